@@ -1,0 +1,248 @@
+//! The one way in for JSON.
+//!
+//! It reads no more than the limit, for no longer than the deadline, and tells apart what is not JSON (400)
+//! from JSON that is not what the operation takes (422).
+
+use std::{collections::HashSet, fmt, time::Duration};
+
+use futures_util::StreamExt;
+use poem::{
+    Request, RequestBody, Result,
+    http::{StatusCode, header},
+};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    payload::{Json, Payload},
+    registry::{MetaMediaType, MetaRequest, Registry},
+    types::Type,
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use zeroize::Zeroizing;
+
+use super::problem::{Code, Problem};
+use crate::error::{Error, FieldError};
+
+/// The most bytes of a body.
+pub const LIMIT: usize = 16 * 1024;
+
+/// How long a body may take to arrive.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A JSON body that has been read as a `T`.
+pub struct Body<T>(pub T);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Body<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: "application/json", schema: Json::<T>::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        check_media_type(request)?;
+        let bytes = tokio::time::timeout(DEADLINE, read(request, body)).await.map_err(|_| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, "The body did not arrive in time")
+        })??;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+fn check_media_type(request: &Request) -> Result<(), Problem> {
+    let is_json = request.content_type().and_then(|text| text.parse::<mime::Mime>().ok()).is_some_and(|media| {
+        media.essence_str() == "application/json" && media.get_param(mime::CHARSET).is_none_or(|set| set == mime::UTF_8)
+    });
+    let is_plain = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if is_json && is_plain {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::UnsupportedMediaType,
+        "The body must be application/json in UTF-8, not compressed",
+    ))
+}
+
+async fn read(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec<u8>>> {
+    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, "The body is over 16 KiB");
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > LIMIT) {
+        return Err(too_large().into());
+    }
+    // At its full size from the start: growing would leave copies of a password behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
+    let mut chunks = body.take()?.into_bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| malformed("The body broke off"))?;
+        if bytes.len() + chunk.len() > LIMIT {
+            return Err(too_large().into());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn malformed(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, detail)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if let Err(error) = serde_json::from_slice::<Unique>(bytes) {
+        // `Unique` takes any JSON, so the one thing it refuses by itself is a name given twice.
+        return Err(malformed(if error.is_data() { "A member is given twice" } else { "The body is not JSON" }));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = explain(&error.path().to_string(), &error.inner().to_string());
+        Error::Validation(vec![field]).into()
+    })
+}
+
+/// Says in our own words what serde found: its text names types of this program, and may hold the value.
+fn explain(path: &str, text: &str) -> FieldError {
+    if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        return FieldError::new(format!("/{name}"), "is required");
+    }
+    if text.starts_with("unknown field") {
+        return FieldError::new("", "has a member that the operation does not know");
+    }
+    let wanted =
+        ["a string", "a boolean", "a sequence"].into_iter().find(|kind| text.contains(&format!("expected {kind}")));
+    let detail = match wanted {
+        Some("a sequence") => "must be an array",
+        Some("a boolean") => "must be true or false",
+        Some(_) => "must be a string",
+        None => "must be an object with the members of this operation",
+    };
+    let pointer = if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
+    FieldError::new(pointer, detail)
+}
+
+/// Any JSON in which no object has a name twice. Parsers disagree on which one counts (RFC 8259, section 4).
+struct Unique;
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Unique {
+    type Value = Self;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("twice"));
+            }
+            map.next_value::<Self>()?;
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::StatusCode;
+    use serde::Deserialize;
+
+    use super::parse;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        name: String,
+        tags: Option<Vec<String>>,
+    }
+
+    fn refusal(text: &str) -> (StatusCode, String) {
+        let problem = parse::<Form>(text.as_bytes()).unwrap_err();
+        let errors: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+        (problem.status, errors.join(", "))
+    }
+
+    #[test]
+    fn what_is_not_json_differs_from_what_is_not_wanted() {
+        let ok = parse::<Form>(br#"{"name": "x", "tags": ["a"]}"#).unwrap();
+        assert_eq!(ok, Form { name: "x".into(), tags: Some(vec!["a".into()]) });
+        let deep = "[".repeat(10_000);
+        for text in [
+            "",
+            "{",
+            "nonsense",
+            "{\"name\": \"\u{1}\"}",
+            "{} {}",
+            &deep,
+            r#"{"name":"a","name":"b"}"#,
+            r#"{"name":"a","tags":[{"x":1,"x":2}]}"#,
+            "\u{feff}{}",
+            r#"{"name":"\ud800"}"#,
+        ] {
+            assert_eq!(refusal(text).0, StatusCode::BAD_REQUEST, "{text:.40}");
+        }
+        for (text, errors) in [
+            ("null", ": must be an object with the members of this operation"),
+            ("[]", "/name: is required"),
+            ("{}", "/name: is required"),
+            (r#"{"name": 1}"#, "/name: must be a string"),
+            (r#"{"name": {"$ne": null}}"#, "/name: must be a string"),
+            (r#"{"name": "x", "tags": "secret"}"#, "/tags: must be an array"),
+            (r#"{"name": "x", "tags": ["a", 5]}"#, "/tags[1]: must be a string"),
+            (r#"{"name": "x", "secret": "secret"}"#, ": has a member that the operation does not know"),
+        ] {
+            assert_eq!(refusal(text), (StatusCode::UNPROCESSABLE_ENTITY, errors.to_owned()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What is known of a request before anybody looks at what it asks for.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use poem::{FromRequest, Request, RequestBody, Result, http::HeaderMap};
+
+use super::problem::Problem;
+use crate::{
+    app::App,
+    model::{Client, Time},
+};
+
+/// The parts of the server, the moment, and the client. One per request: the clock is read once.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The parts of the server.
+    pub app: Arc<App>,
+    /// When the request came.
+    pub now: Time,
+    /// From where.
+    pub client: Client,
+}
+
+impl Context {
+    /// The context that `edge` gave this request.
+    ///
+    /// # Errors
+    /// The router was called without its edge.
+    pub fn of(request: &Request) -> Result<&Self, Problem> {
+        request.data::<Self>().ok_or_else(Problem::internal)
+    }
+}
+
+impl<'a> FromRequest<'a> for Context {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(Self::of(request)?.clone())
+    }
+}
+
+/// The address of the client: the socket's, unless that is a trusted proxy; then the last one in
+/// `X-Forwarded-For` that is none. Further left stands what the client itself may have written.
+pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    // No socket: a test inside the process.
+    let mut address = peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.to_canonical());
+    let chain = headers.get_all("x-forwarded-for").iter().rev();
+    let mut hops = chain.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')).map(str::trim);
+    while is_trusted(&address) {
+        match hops.next().map(parse_hop) {
+            Some(Some(hop)) => address = hop,
+            // The chain ends, or somebody wrote nonsense into it: the last address that is sure.
+            Some(None) | None => break,
+        }
+    }
+    address
+}
+
+/// `192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1`, `[2001:db8::1]:5000`
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let address = text.parse().or_else(|_| text.parse().map(|socket: std::net::SocketAddr| socket.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderMap;
+
+    use super::client_address;
+
+    #[test]
+    fn the_chain_is_read_from_the_right_and_from_trusted_proxies_alone() {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        for (peer, chain, address) in [
+            ("192.0.2.1", &[][..], "192.0.2.1"),
+            ("192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["203.0.113.9", "198.51.100.7, 10.2.3.4"], "198.51.100.7"),
+            ("10.0.0.1", &["10.9.9.9"], "10.9.9.9"),
+            ("10.0.0.1", &["198.51.100.7, nonsense"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
+            ("::1", &["[2001:db8::5]:4711"], "2001:db8::5"),
+            ("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-real-ip", "203.0.113.66".parse().unwrap());
+            headers.insert("forwarded", "for=203.0.113.66".parse().unwrap());
+            for value in chain {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            let found = client_address(Some(peer.parse().unwrap()), &headers, &trusted);
+            assert_eq!(found.to_string(), address, "{peer} {chain:?}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The generated document, and Swagger UI, whole in the binary: it works offline.
+
+use std::{io::Write, sync::OnceLock};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use poem::{
+    Endpoint, Request,
+    endpoint::make_sync,
+    error::NotFoundError,
+    http::{HeaderMap, StatusCode, header},
+};
+use poem_openapi::{OpenApi, payload::Response};
+
+use super::context::Context;
+
+/// Where the template of Swagger UI starts it.
+const START: &str = "SwaggerUIBundle({\n        dom_id: '#ui',";
+
+/// The same, and whoever executes `POST /login` is authorized.
+const AUTHORIZING_START: &str = "window.ui = SwaggerUIBundle({
+        responseInterceptor: (response) => {
+            const { pathname } = new URL(response.url, window.location.href);
+            const token = response.obj && response.obj.access_token;
+            if (response.status === 200 && token && pathname.endsWith('/login')) {
+                window.ui.preauthorizeApiKey('BearerAuth', token);
+            }
+            return response;
+        },
+        tryItOutEnabled: true,
+        dom_id: '#ui',";
+
+/// What stands outside the document.
+pub struct DocsApi;
+
+#[OpenApi]
+impl DocsApi {
+    /// Here and not a route of its own: beside a nested router, poem never finds one for `/`.
+    #[oai(path = "/", method = "get", operation_id = "get_root", hidden)]
+    async fn get_root(&self, context: Context) -> poem::Result<Response<()>> {
+        if !context.app.config.docs {
+            return Err(NotFoundError.into());
+        }
+        Ok(Response::new(()).status(StatusCode::TEMPORARY_REDIRECT).header(header::LOCATION, "/docs"))
+    }
+}
+
+/// A page that is made once, compressed once, and named by its digest.
+struct Page {
+    plain: Vec<u8>,
+    gzip: Vec<u8>,
+    content_type: &'static str,
+    policy: Option<String>,
+    etag: String,
+}
+
+impl Page {
+    fn new(text: String, content_type: &'static str, policy: Option<String>) -> Self {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        // Writing to memory does not fail; if it did, the page would be served as it is.
+        let gzip = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).unwrap_or_default();
+        let etag = format!("\"{}\"", hash(text.as_bytes()));
+        Self { plain: text.into_bytes(), gzip, content_type, policy, etag }
+    }
+
+    fn answer(&self, request: &HeaderMap) -> poem::Response {
+        let wants = |name, what: &str| {
+            let values = request.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            values.flat_map(|value| value.split(',')).map(str::trim).any(|item| item == what)
+        };
+        let mut response = poem::Response::builder()
+            .header(header::ETAG, &self.etag)
+            .header(header::CACHE_CONTROL, "no-cache")
+            .header(header::VARY, "Accept-Encoding");
+        if let Some(policy) = &self.policy {
+            response = response.header(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        if wants(header::IF_NONE_MATCH, &self.etag) || wants(header::IF_NONE_MATCH, &format!("W/{}", self.etag)) {
+            return response.status(StatusCode::NOT_MODIFIED).finish();
+        }
+        let response = response.content_type(self.content_type);
+        if wants(header::ACCEPT_ENCODING, "gzip") && !self.gzip.is_empty() {
+            response.header(header::CONTENT_ENCODING, "gzip").body(self.gzip.clone())
+        } else {
+            response.body(self.plain.clone())
+        }
+    }
+}
+
+/// `GET /openapi.json`
+pub fn document(spec: String) -> impl Endpoint {
+    let page = OnceLock::new();
+    make_sync(move |request: Request| {
+        page.get_or_init(|| Page::new(spec.clone(), "application/json", None)).answer(request.headers())
+    })
+}
+
+/// `GET /docs`. The page is made when it is first asked for: it takes longer than the server takes to start.
+pub fn swagger_ui(make: impl Fn() -> String + Send + Sync + 'static) -> impl Endpoint {
+    let page = OnceLock::new();
+    make_sync(move |request: Request| {
+        let page = page.get_or_init(|| {
+            let html = authorize_after_login(&make());
+            let policy = policy(&html);
+            Page::new(html, "text/html; charset=utf-8", Some(policy))
+        });
+        page.answer(request.headers())
+    })
+}
+
+fn authorize_after_login(html: &str) -> String {
+    html.replacen(START, AUTHORIZING_START, 1)
+}
+
+/// Lets run and apply what stands in the page, by digest, and nothing else.
+fn policy(html: &str) -> String {
+    let hashes = |tag: &str| {
+        let (open, close) = (format!("<{tag} "), format!("</{tag}>"));
+        let (bare, mut rest, mut found) = (format!("<{tag}>"), html, Vec::new());
+        // One element after the other: what looks like a tag inside a script is part of the script.
+        while let Some(at) = [rest.find(&open), rest.find(&bare)].into_iter().flatten().min() {
+            let Some((_, inside)) = rest.get(at..).and_then(|from| from.split_once('>')) else { break };
+            let Some((inside, after)) = inside.split_once(&close) else { break };
+            found.push(format!("'sha256-{}'", hash(inside.as_bytes())));
+            rest = after;
+        }
+        found.join(" ")
+    };
+    format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hashes("script"),
+        hashes("style")
+    )
+}
+
+fn hash(bytes: &[u8]) -> String {
+    STANDARD.encode(digest(&SHA256, bytes))
+}

@@ -1,0 +1,84 @@
+//! HTTP: what the server answers to whom. It knows no SQL, and no rule beyond who may call.
+//!
+//! This page is the route table, and the order of the layers around it.
+
+mod account;
+mod body;
+mod context;
+mod cors;
+mod docs;
+mod edge;
+mod guard;
+mod health;
+mod problem;
+pub mod serve;
+mod session;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem_openapi::{ExtraHeader, OpenApiService, Tags};
+
+use crate::{app::App, error::Error};
+use edge::{Edge, Methods};
+
+type Apis = (session::SessionApi, account::AccountApi, health::HealthApi, docs::DocsApi);
+
+#[derive(Tags)]
+enum Tag {
+    /// Log in, and be recognised.
+    Session,
+    /// Accounts.
+    Account,
+    /// For whoever watches the process.
+    Health,
+}
+
+/// The server's answers, in their layers: `Edge` ⊃ routes ⊃ guard ⊃ body ⊃ rule.
+///
+/// # Errors
+/// [`Error::Internal`] if the system has no random bytes.
+pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> {
+    let mut methods = methods();
+    methods.insert("/".to_owned(), "GET, HEAD".to_owned());
+    let mut route = Route::new().nest("/", service());
+    if app.config.docs {
+        let pages = [
+            ("/docs", get(docs::swagger_ui(|| service().swagger_ui_html()))),
+            ("/openapi.json", get(docs::document(spec()))),
+        ];
+        for (path, page) in pages {
+            route = route.at(path, page);
+            methods.insert(path.to_owned(), "GET, HEAD".to_owned());
+        }
+    }
+    Edge::new(route.map_to_response(), app, methods)
+}
+
+/// The document: what `GET /openapi.json` and `hallpass openapi` print.
+pub fn spec() -> String {
+    service().spec()
+}
+
+fn service() -> OpenApiService<Apis, ()> {
+    let apis = (session::SessionApi, account::AccountApi, health::HealthApi, docs::DocsApi);
+    let request_id = ExtraHeader::new("X-Request-Id").description("Stands in the server's log");
+    // No server is named: Swagger UI asks where it came from.
+    OpenApiService::new(apis, "Hallpass", env!("CARGO_PKG_VERSION"))
+        .description("A self-hosted authentication server. Log in, and send the access token as a bearer token.")
+        .extra_response_header::<String, _>(request_id)
+}
+
+/// The methods of each path of the document. `HEAD` is wherever `GET` is.
+fn methods() -> Methods {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        paths: BTreeMap<String, BTreeMap<String, serde::de::IgnoredAny>>,
+    }
+    let paths = serde_json::from_str::<Document>(&spec()).map(|document| document.paths).unwrap_or_default();
+    let list = |operations: BTreeMap<String, _>| {
+        let names = operations.into_keys().map(|method| method.to_ascii_uppercase());
+        names.map(|name| if name == "GET" { "GET, HEAD".to_owned() } else { name }).collect::<Vec<_>>().join(", ")
+    };
+    paths.into_iter().map(|(path, operations)| (path, list(operations))).collect()
+}

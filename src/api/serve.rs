@@ -1,0 +1,122 @@
+//! The listener: connections, their deadlines, and the end.
+//!
+//! poem's own server sets no timer, so that a half-sent request head is waited for for ever. This one serves
+//! the same endpoint on hyper, HTTP/1.1 only.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use http_body_util::combinators::BoxBody;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::{
+    Endpoint, Request, Response,
+    http::uri::Scheme,
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// How long a request's head may take, and how long a connection may wait for its next request.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most bytes of a request's head.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// The most connections at once. More wait in the system's backlog.
+const CONNECTIONS: usize = 4_096;
+
+/// After so long a connection finishes its request and closes, so that a reader that never reads ends too.
+const LIFE: Duration = Duration::from_secs(300);
+
+/// How long what is under way may take when a connection, or the server, ends.
+const GRACE: Duration = Duration::from_secs(9);
+
+/// How long to wait when the system has no more files for connections.
+const RETREAT: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` completes; then takes no more, finishes what is under way within nine seconds, and
+/// returns.
+pub async fn serve(
+    listener: TcpListener,
+    endpoint: impl Endpoint<Output = Response> + 'static,
+    stop: impl Future<Output = ()>,
+) {
+    let endpoint = Arc::new(endpoint);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            // Takes the ended ones out, so that the set does not grow.
+            Some(_) = connections.join_next() => {}
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, peer)) => {
+                    let (endpoint, stopped) = (endpoint.clone(), stopped.clone());
+                    connections.spawn(async move {
+                        let _place = place;
+                        connection(stream, peer.into(), endpoint, stopped).await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(event = "accept_failed", %error);
+                    sleep(RETREAT).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    // Nobody listening any more is no failure.
+    let _ = stopping.send(true);
+    if timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!(event = "connections_cut", count = connections.len());
+    }
+}
+
+async fn connection<E: Endpoint<Output = Response> + 'static>(
+    stream: TcpStream,
+    peer: poem::Addr,
+    endpoint: Arc<E>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // An answer is small and goes out whole; waiting for more to send would only delay it.
+    let _ = stream.set_nodelay(true);
+    let local = LocalAddr(stream.local_addr().map(Into::into).unwrap_or_default());
+    let remote = RemoteAddr(peer);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (endpoint, local, remote) = (endpoint.clone(), local.clone(), remote.clone());
+        async move {
+            let request = Request::from((request, local, remote, Scheme::HTTP));
+            let response: hyper::Response<BoxBody<Bytes, std::io::Error>> = endpoint.get_response(request).await.into();
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_header_size(HEAD_LIMIT)
+        .max_buf_size(2 * HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // What goes wrong on a connection is the client's doing: it went away, or sent nonsense.
+        _ = connection.as_mut() => return,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = sleep(LIFE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(GRACE, connection).await;
+}

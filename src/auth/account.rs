@@ -1,0 +1,108 @@
+//! Making accounts.
+
+use super::{
+    password::{InvalidPassword, Password},
+    random,
+};
+use crate::{
+    app::App,
+    error::{Error, FieldError},
+    model::{Client, Email, Roles, Time, User, Username},
+    store::NewUser,
+};
+
+/// What somebody types to register. The password is wiped when it has been read.
+pub struct Registration {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+    /// An address, which proves nothing yet and reserves nothing.
+    pub email: Option<String>,
+}
+
+/// Makes an account for whoever asks.
+///
+/// # Errors
+/// [`Error::Validation`] with all that is wrong, [`Error::UsernameTaken`], [`Error::Overloaded`],
+/// [`Error::StorageUnavailable`]
+pub async fn register(app: &App, now: Time, client: Client, form: Registration) -> Result<User, Error> {
+    let new = check(app, form)?;
+    if new.username.is_reserved() {
+        return Err(Error::Validation(vec![FieldError::new("/username", "is reserved")]));
+    }
+    let user = create(app, now, new, Roles::default()).await?;
+    tracing::info!(event = "register", user_id = %user.id, address = %client.address);
+    Ok(user)
+}
+
+/// Makes an account for the operator, who may use the reserved names and give roles.
+///
+/// # Errors
+/// As [`register`].
+pub async fn add(app: &App, now: Time, form: Registration, roles: Roles) -> Result<User, Error> {
+    let new = check(app, form)?;
+    let user = create(app, now, new, roles).await?;
+    tracing::info!(event = "user_added", user_id = %user.id);
+    Ok(user)
+}
+
+/// Checks what the operator wants an account's password to be, and hashes it.
+///
+/// # Errors
+/// [`Error::Validation`], [`Error::UserNotFound`], [`Error::StorageUnavailable`]
+pub async fn set_password(app: &App, user: &User, password: String) -> Result<(), Error> {
+    let names = [Some(user.username.as_str()), user.email.as_deref()];
+    let password = choose(app, password, names.into_iter().flatten())
+        .map_err(|why| Error::Validation(vec![FieldError::new("/password", why)]))?;
+    let hash = app.hasher.hash(password).await?;
+    if !app.store.set_password(user.id.clone(), hash).await? {
+        return Err(Error::UserNotFound);
+    }
+    tracing::info!(event = "password_set", user_id = %user.id);
+    Ok(())
+}
+
+struct Checked {
+    username: Username,
+    password: Password,
+    email: Option<Email>,
+}
+
+fn check(app: &App, form: Registration) -> Result<Checked, Error> {
+    let names = [form.username.clone(), form.email.clone().unwrap_or_default()];
+    let local_part = names.iter().filter_map(|name| name.split('@').next());
+    let username = Username::parse(&form.username).map_err(|why| FieldError::new("/username", why));
+    let email = form.email.as_deref().map(Email::parse).transpose().map_err(|why| FieldError::new("/email", why));
+    let password = choose(app, form.password, names.iter().map(String::as_str).chain(local_part))
+        .map_err(|why| FieldError::new("/password", why));
+    match (username, password, email) {
+        (Ok(username), Ok(password), Ok(email)) => Ok(Checked { username, password, email }),
+        (username, password, email) => {
+            Err(Error::Validation([username.err(), password.err(), email.err()].into_iter().flatten().collect()))
+        }
+    }
+}
+
+fn choose<'a>(app: &App, text: String, names: impl IntoIterator<Item = &'a str>) -> Result<Password, InvalidPassword> {
+    let password = Password::parse(text)?;
+    app.password_policy.check(&password, names)?;
+    Ok(password)
+}
+
+async fn create(app: &App, now: Time, new: Checked, roles: Roles) -> Result<User, Error> {
+    // Refused before the hash is paid for. The insert decides.
+    if app.store.credentials_by_username(new.username.as_key()).await?.is_some() {
+        return Err(Error::UsernameTaken);
+    }
+    let password_hash = app.hasher.hash(new.password).await?;
+    let new = NewUser {
+        id: random::id(now)?,
+        username: new.username,
+        email: new.email,
+        password_hash,
+        roles,
+        created_at: now,
+    };
+    app.store.insert_user(new).await?.ok_or(Error::UsernameTaken)
+}

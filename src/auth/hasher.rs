@@ -1,0 +1,369 @@
+//! Argon2id (RFC 9106) on threads of its own.
+//!
+//! A hash takes tens of milliseconds and megabytes, so there is one thread a core, each keeping its memory
+//! (a fresh allocation a call costs a quarter more), and a short queue before them. When the queue is full
+//! the caller is told at once; who hung up while waiting is not hashed for.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{self, Output, ParamsString, Salt},
+};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tokio::sync::oneshot;
+
+use super::{password::Password, random};
+use crate::{error::Error, model::PasswordHash};
+
+/// After so long without work a thread gives its memory back.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The tag's length in bytes (RFC 9106, section 4: 256 bits).
+const TAG: usize = 32;
+
+/// What a hash costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+}
+
+/// The most that is spent on a hash out of the database, whose parameters are data: 256 MiB, 16 passes,
+/// 16 lanes, or what the settings say if that is more.
+const CEILING: Cost = Cost { memory_kib: 256 * 1024, iterations: 16, parallelism: 16 };
+
+impl Cost {
+    fn params(self) -> Option<Params> {
+        Params::new(self.memory_kib, self.iterations, self.parallelism, Some(TAG)).ok()
+    }
+
+    /// KiB written in all: what time goes by.
+    const fn work(self) -> u64 {
+        self.memory_kib as u64 * self.iterations as u64
+    }
+
+    fn within(self, ceiling: Self) -> bool {
+        self.memory_kib <= ceiling.memory_kib
+            && self.iterations <= ceiling.iterations
+            && self.parallelism <= ceiling.parallelism
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            memory_kib: self.memory_kib.max(other.memory_kib),
+            iterations: self.iterations.max(other.iterations),
+            parallelism: self.parallelism.max(other.parallelism),
+        }
+    }
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The password is the right one.
+    Match {
+        /// The stored hash was made at another cost than today's and should be made anew.
+        outdated: bool,
+    },
+    /// It is not, or there was nothing to compare it with.
+    Mismatch,
+    /// The stored hash is damaged, foreign, or dearer than is allowed.
+    Unusable,
+}
+
+type Memory = Vec<Block>;
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// The hashing threads. They end when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Hasher {
+    queue: Sender<Job>,
+    cost: Cost,
+    ceiling: Cost,
+}
+
+impl Hasher {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if argon2 does not take `cost`, or the system gives no thread.
+    pub fn start(cost: Cost, threads: usize, queue: usize) -> Result<Self, Error> {
+        cost.params().ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
+        let (sender, receiver) = bounded(queue);
+        for n in 0..threads {
+            let jobs = receiver.clone();
+            thread::Builder::new().name(format!("hash-{n}")).spawn(move || work(&jobs)).map_err(Error::internal)?;
+        }
+        Ok(Self { queue: sender, cost, ceiling: cost.max(CEILING) })
+    }
+
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
+        let (cost, salt) = (self.cost, random::bytes::<16>()?);
+        let tag = self.run(move |memory| derive(cost, password.as_bytes(), &salt, memory)).await?;
+        let tag = tag.ok_or_else(|| Error::internal("argon2 failed"))?;
+        encode(cost, &salt, &tag).ok_or_else(|| Error::internal("no PHC string"))
+    }
+
+    /// Compares a password with a stored hash. Where there is none, or no usable one, or no text that could be
+    /// a password, the same work is done and the answer is no: time tells nobody which accounts exist.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]
+    pub async fn verify(&self, password: Option<Password>, stored: Option<PasswordHash>) -> Result<Verdict, Error> {
+        let (today, ceiling) = (self.cost, self.ceiling);
+        self.run(move |memory| verify(today, ceiling, password.as_ref(), stored.as_ref(), memory)).await
+    }
+
+    async fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Error> {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |memory| {
+            if !answer.is_closed() {
+                // Who hangs up during the work does not read the answer.
+                let _ = answer.send(task(memory));
+            }
+        });
+        self.queue.try_send(job).map_err(|_| Error::Overloaded)?;
+        result.await.map_err(|_| Error::internal("a hashing thread dropped its work"))
+    }
+}
+
+fn work(jobs: &Receiver<Job>) {
+    let mut memory = Memory::new();
+    loop {
+        match jobs.recv_timeout(IDLE) {
+            // A panic costs one caller its answer, not the server a thread.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory)))),
+            Err(RecvTimeoutError::Timeout) => memory = Memory::new(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn verify(
+    today: Cost,
+    ceiling: Cost,
+    password: Option<&Password>,
+    stored: Option<&PasswordHash>,
+    memory: &mut Memory,
+) -> Verdict {
+    let known = stored.map(|hash| Known::parse(hash.as_str(), ceiling));
+    let (Some(Some(known)), Some(password)) = (&known, password) else {
+        // The work of a mismatch, on nothing.
+        spend(today.work(), today, memory);
+        return if matches!(known, Some(None)) { Verdict::Unusable } else { Verdict::Mismatch };
+    };
+    let tag = derive(known.cost, password.as_bytes(), &known.salt, memory);
+    if tag.is_some_and(|tag| verify_slices_are_equal(&tag, &known.tag).is_ok()) {
+        return Verdict::Match { outdated: known.cost != today };
+    }
+    // A hash of cheaper days is refused no sooner than one of today, or an account that does not exist.
+    spend(today.work().saturating_sub(known.cost.work()), today, memory);
+    Verdict::Mismatch
+}
+
+/// Spends about the time that argon2 takes to write so many KiB.
+fn spend(work: u64, today: Cost, memory: &mut Memory) {
+    let least = u64::from(Params::MIN_M_COST) * u64::from(today.parallelism);
+    let memory_kib = work / u64::from(today.iterations);
+    if memory_kib >= least {
+        let cost = Cost { memory_kib: u32::try_from(memory_kib).unwrap_or(u32::MAX), ..today };
+        std::hint::black_box(derive(cost, b"nobody", &[0; 16], memory));
+    }
+}
+
+/// A stored hash, taken apart and bounded.
+struct Known {
+    cost: Cost,
+    salt: Vec<u8>,
+    tag: [u8; TAG],
+}
+
+impl Known {
+    fn parse(text: &str, ceiling: Cost) -> Option<Self> {
+        let hash = phc::PasswordHash::new(text).ok()?;
+        let is_argon2id = hash.algorithm == Algorithm::Argon2id.ident();
+        if !is_argon2id || hash.version != Some(Version::V0x13.into()) {
+            return None;
+        }
+        let params = Params::try_from(&hash).ok()?;
+        let cost = Cost { memory_kib: params.m_cost(), iterations: params.t_cost(), parallelism: params.p_cost() };
+        if !cost.within(ceiling) {
+            return None;
+        }
+        let tag = hash.hash?.as_bytes().try_into().ok()?;
+        Some(Self { cost, salt: hash.salt?.to_vec(), tag })
+    }
+}
+
+/// None: not enough memory, or parameters that argon2 does not take.
+fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Option<[u8; TAG]> {
+    let params = cost.params()?;
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.try_reserve_exact(blocks - memory.len()).ok()?;
+        memory.resize(blocks, Block::new());
+    }
+    let mut tag = [0; TAG];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password, salt, &mut tag, memory.get_mut(..blocks)?).ok()?;
+    Some(tag)
+}
+
+fn encode(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<PasswordHash> {
+    let hash = phc::PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&cost.params()?).ok()?,
+        salt: Some(Salt::new(salt).ok()?),
+        hash: Some(Output::new(tag).ok()?),
+    };
+    Some(PasswordHash::from_text(hash.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Cost, Hasher, Known, Verdict};
+    use crate::{auth::password::Password, error::Error, model::PasswordHash};
+
+    const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
+
+    fn password(text: &str) -> Password {
+        Password::parse(text.to_owned()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hash_matches_its_password_alone() {
+        let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+        let hash = hasher.hash(password("right")).await.unwrap();
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+        assert_ne!(hash, hasher.hash(password("right")).await.unwrap(), "every hash has its own salt");
+        for (text, verdict) in
+            [("right", Verdict::Match { outdated: false }), ("wrong", Verdict::Mismatch), ("Right", Verdict::Mismatch)]
+        {
+            assert_eq!(hasher.verify(Some(password(text)), Some(hash.clone())).await.unwrap(), verdict);
+        }
+        assert_eq!(hasher.verify(None, Some(hash)).await.unwrap(), Verdict::Mismatch);
+        assert_eq!(hasher.verify(Some(password("right")), None).await.unwrap(), Verdict::Mismatch);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_cost_matches_and_is_outdated() {
+        let old = Hasher::start(CHEAP, 1, 8).unwrap();
+        let new = Hasher::start(Cost { iterations: 2, ..CHEAP }, 1, 8).unwrap();
+        let hash = old.hash(password("right")).await.unwrap();
+        let verdict = new.verify(Some(password("right")), Some(hash.clone())).await.unwrap();
+        assert_eq!(verdict, Verdict::Match { outdated: true });
+        assert_eq!(new.verify(Some(password("wrong")), Some(hash)).await.unwrap(), Verdict::Mismatch);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_foreign_or_too_dear_hash_matches_nothing() {
+        let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+        let tail = "c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        for stored in [
+            String::new(),
+            "x".to_owned(),
+            "é".repeat(60),
+            format!("$argon2id$v=19$m=4294967295,t=1,p=1${tail}"),
+            format!("$argon2id$v=19$m=64,t=4294967295,p=1${tail}"),
+            format!("$argon2id$v=19$m=262144,t=1,p=4000${tail}"),
+            format!("$argon2i$v=19$m=64,t=1,p=1${tail}"),
+            format!("$argon2id$v=16$m=64,t=1,p=1${tail}"),
+            "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".to_owned(),
+            "$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".to_owned(),
+        ] {
+            let verdict = hasher.verify(Some(password("right")), Some(PasswordHash::from_text(stored.clone()))).await;
+            assert_eq!(verdict.unwrap(), Verdict::Unusable, "{stored}");
+        }
+    }
+
+    #[test]
+    fn the_ceiling_lies_above_every_cost_that_is_in_use() {
+        let text =
+            "$argon2id$v=19$m=262144,t=16,p=16$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        assert!(Known::parse(text, super::CEILING).is_some());
+    }
+
+    /// One thread that is held up, and a queue of one.
+    async fn held() -> (Hasher, std::sync::mpsc::Sender<()>) {
+        let hasher = Hasher::start(CHEAP, 1, 1).unwrap();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let busy = hasher.clone();
+        tokio::spawn(async move {
+            busy.run(move |_| {
+                begun.send(()).unwrap();
+                let _ = gone.recv();
+            })
+            .await
+        });
+        begins.await.unwrap();
+        (hasher, go)
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (hasher, go) = held().await;
+        let waiting = {
+            let hasher = hasher.clone();
+            tokio::spawn(async move { hasher.hash(password("a")).await })
+        };
+        while !hasher.queue.is_full() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(matches!(hasher.hash(password("b")).await, Err(Error::Overloaded)));
+        drop(go);
+        assert!(waiting.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_hung_up_is_not_hashed_for() {
+        let (hasher, go) = held().await;
+        let (ran, runs) = std::sync::mpsc::channel();
+        let gone = {
+            let hasher = hasher.clone();
+            tokio::spawn(async move { hasher.run(move |_| ran.send(())).await })
+        };
+        while !hasher.queue.is_full() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        drop(go);
+        // The next job comes after the abandoned one, on the same thread.
+        while hasher.run(|_| ()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(runs.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_answer_and_no_thread() {
+        let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+        let result = hasher
+            .run(|_| {
+                if true {
+                    panic!("provoked")
+                }
+            })
+            .await;
+        assert!(matches!(result, Err(Error::Internal(_))));
+        assert!(hasher.hash(password("a")).await.is_ok());
+    }
+}

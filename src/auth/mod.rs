@@ -1,0 +1,10 @@
+//! The rules: who may do what, and how secrets are made and checked. It knows no HTTP and no SQL.
+
+pub mod account;
+pub mod common;
+pub mod hasher;
+pub mod keys;
+pub mod password;
+pub mod random;
+pub mod session;
+pub mod token;

@@ -1,0 +1,192 @@
+//! Passwords: what a text must be to be one (RFC 8265 `OpaqueString`), and which are good enough for a new
+//! account (NIST SP 800-63B-4, section 3.1.1).
+
+use precis_core::profile::PrecisFastInvocation;
+use precis_profiles::OpaqueString;
+use zeroize::Zeroizing;
+
+use super::common;
+
+/// The longest password, in code points and in bytes, so that hashing one costs the same as hashing another.
+const MAX_CODE_POINTS: usize = 256;
+const MAX_BYTES: usize = 1_024;
+
+/// A text that can be a password, in the one spelling that is hashed. Wiped from memory when dropped, and
+/// never printed.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+/// Why a text is no password, or not a good one. It never holds the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPassword {
+    /// Over 256 code points or 1,024 bytes.
+    #[error("must have at most 256 characters and 1,024 bytes")]
+    TooLong,
+    /// Fewer code points than the setting asks for.
+    #[error("must have at least {0} characters")]
+    TooShort(usize),
+    /// Empty, or with a control character.
+    #[error("must not be empty, nor have control characters")]
+    Character,
+    /// Blanks alone.
+    #[error("must have more than blanks")]
+    Blank,
+    /// Among the passwords that are tried first.
+    #[error("is among the most common passwords")]
+    Common,
+    /// The user name, the address, or the product's name.
+    #[error("must not be the user name, the e-mail address or the name of this service")]
+    Guessable,
+}
+
+/// What a new password must be.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// The fewest code points.
+    pub min_length: usize,
+}
+
+impl Password {
+    /// Reads what somebody typed.
+    ///
+    /// # Errors
+    /// No account can have this password.
+    pub fn parse(text: String) -> Result<Self, InvalidPassword> {
+        let text = Zeroizing::new(text);
+        if text.len() > MAX_BYTES || text.chars().nth(MAX_CODE_POINTS).is_some() {
+            return Err(InvalidPassword::TooLong);
+        }
+        let spelt = OpaqueString::enforce(text.as_str()).map_err(|_| InvalidPassword::Character)?;
+        Ok(Self(Zeroizing::new(spelt.into_owned())))
+    }
+
+    /// The bytes to hash.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl Policy {
+    /// Whether this password may be chosen by who has these names.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check<'a>(
+        &self,
+        password: &Password,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), InvalidPassword> {
+        let text = password.0.as_str();
+        if text.chars().count() < self.min_length {
+            return Err(InvalidPassword::TooShort(self.min_length));
+        }
+        if text.chars().all(char::is_whitespace) {
+            return Err(InvalidPassword::Blank);
+        }
+        let folded = Zeroizing::new(text.to_lowercase());
+        if common::is_common(&folded) {
+            return Err(InvalidPassword::Common);
+        }
+        let is_name = |name: &str| !name.is_empty() && common::is_made_of(&folded, &name.to_lowercase());
+        if std::iter::once("hallpass").chain(names).any(is_name) {
+            return Err(InvalidPassword::Guessable);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{InvalidPassword, Password, Policy};
+
+    fn parse(text: &str) -> Result<Password, InvalidPassword> {
+        Password::parse(text.to_owned())
+    }
+
+    fn check(text: &str) -> Result<(), InvalidPassword> {
+        Policy { min_length: 15 }.check(&parse(text)?, ["johndoe", "jane.doe.smith@example.org"])
+    }
+
+    fn same(a: &str, b: &str) -> bool {
+        parse(a).unwrap().as_bytes() == parse(b).unwrap().as_bytes()
+    }
+
+    #[test]
+    fn spellings_of_one_password_are_equal_and_others_are_not() {
+        assert!(same("caf\u{e9}", "cafe\u{301}"));
+        assert!(same("a\u{a0}b", "a b"));
+        assert!(!same("Pass", "pass"));
+        assert!(!same(" pass ", "pass"));
+        assert!(!same("\u{ff21}", "A"));
+        assert!(!same("\u{fb01}", "fi"));
+    }
+
+    #[test]
+    fn length_is_counted_in_code_points() {
+        assert!(check(&"\u{1f600}".repeat(14)).is_err());
+        for (text, verdict) in [
+            ("fourteen chars", Err(InvalidPassword::TooShort(15))),
+            ("exactly fifteen", Ok(())),
+            ("", Err(InvalidPassword::Character)),
+        ] {
+            assert_eq!(check(text), verdict, "{text}");
+        }
+        assert!(parse(&"\u{1f600}\u{1f601}".repeat(32)).is_ok());
+        assert!(parse(&"x".repeat(256)).is_ok());
+        assert_eq!(parse(&"x".repeat(257)).unwrap_err(), InvalidPassword::TooLong);
+    }
+
+    #[test]
+    fn nothing_is_asked_of_the_composition() {
+        for text in [
+            "onlylowercaseletters",
+            "839201746583920",
+            "ONLY UPPERCASE HERE",
+            "\u{1f600}\u{1f680}\u{1f9ca}\u{1f40c}\u{1f335}\u{1f341}\u{1f30b}\u{1f3b2}\u{1f52d}\u{1f56f}\u{1f9f5}\u{1fa81}\u{1f6f6}\u{1f9ed}\u{1f409}",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_everybody_would_guess_is_refused() {
+        use InvalidPassword::{Blank, Character, Common, Guessable};
+        for (text, why) in [
+            ("               ", Blank),
+            ("abcdefghijklmno\0AAA", Character),
+            ("passwordpassword", Common),
+            ("PasswordPassword", Common),
+            ("123456789012345", Common),
+            ("qwertyuiopasdfghjkl", Common),
+            ("aaaaaaaaaaaaaaaaaaaa", Common),
+            ("jane.doe.smith@example.org", Guessable),
+            ("johndoejohndoejohndoe", Guessable),
+            ("hallpasshallpass", Guessable),
+        ] {
+            assert_eq!(check(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_debug_form_holds_no_password() {
+        assert_eq!(format!("{:?}", parse("exactly fifteen").unwrap()), "Password(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_parsed_password_parses_to_itself(text in "\\PC{1,40}") {
+            if let Ok(once) = parse(&text) {
+                let again = parse(&String::from_utf8(once.as_bytes().to_vec()).unwrap()).unwrap();
+                prop_assert_eq!(again.as_bytes(), once.as_bytes());
+            }
+        }
+    }
+}

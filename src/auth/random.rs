@@ -1,0 +1,42 @@
+//! The one place where random bytes come from: the system's generator, through aws-lc.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+use crate::{error::Error, model::Time};
+
+/// Random bytes.
+///
+/// # Errors
+/// [`Error::Internal`] if the system has none to give. Nothing may be made up instead.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn bytes<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("no random bytes"))?;
+    Ok(bytes)
+}
+
+/// A name of 128 random bits that nobody has used: 22 characters of base64url.
+///
+/// # Errors
+/// As [`bytes`].
+pub fn name() -> Result<String, Error> {
+    Ok(URL_SAFE_NO_PAD.encode(bytes::<16>()?))
+}
+
+/// A `SECRET_KEY` of 256 random bits: 43 characters of `[A-Za-z0-9_-]`.
+///
+/// # Errors
+/// As [`bytes`].
+pub fn secret() -> Result<String, Error> {
+    Ok(URL_SAFE_NO_PAD.encode(bytes::<32>()?))
+}
+
+/// A UUIDv7 (RFC 9562): the moment in its first 48 bits, so that new rows stand together, and 74 random bits.
+///
+/// # Errors
+/// As [`bytes`].
+pub fn id<T: From<Uuid>>(now: Time) -> Result<T, Error> {
+    let millis = u64::try_from(now.unix()).unwrap_or(0).saturating_mul(1_000);
+    Ok(uuid::Builder::from_unix_timestamp_millis(millis, &bytes()?).into_uuid().into())
+}

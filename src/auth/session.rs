@@ -1,0 +1,83 @@
+//! Logging in, and being recognised afterwards.
+
+use super::{hasher::Verdict, password::Password, random, token::AccessToken};
+use crate::{
+    app::App,
+    error::Error,
+    model::{Client, Credentials, Email, PasswordHash, Principal, SessionId, Time, Username},
+};
+
+/// Checks a name (or verified address) and a password, and opens a session.
+///
+/// Whatever refuses it, the work and the answer are the same.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
+pub async fn login(app: &App, now: Time, client: Client, name: &str, password: String) -> Result<AccessToken, Error> {
+    let found = find(app, name).await?;
+    let stored = found.as_ref().and_then(|found| found.password_hash.clone());
+    let password = Password::parse(password).ok();
+    let verdict = app.hasher.verify(password.clone(), stored.clone()).await?;
+
+    let refused = |reason: &'static str| {
+        // Not the name: people type their password into that field.
+        let user_id = found.as_ref().map(|found| found.user.id.as_str());
+        tracing::warn!(event = "login_failed", reason, user_id, address = %client.address);
+        Error::InvalidCredentials
+    };
+    let outdated = match verdict {
+        Verdict::Match { outdated } => outdated,
+        Verdict::Mismatch => return Err(refused(if found.is_some() { "password" } else { "unknown" })),
+        Verdict::Unusable => {
+            tracing::error!(event = "password_hash_unusable", user_id = found.as_ref().map(|f| f.user.id.as_str()));
+            return Err(refused("hash"));
+        }
+    };
+    let (Some(account), Some(password), Some(stored)) = (&found, password, stored) else {
+        return Err(refused("unknown"));
+    };
+    // Judged after the hash: sooner, time would tell.
+    if account.user.disabled_at.is_some() {
+        return Err(refused("disabled"));
+    }
+    let stronger = if outdated { rehash(app, password).await } else { None };
+    let user = account.user.clone();
+    if !app.store.record_login(user.id.clone(), stored, stronger, now).await? {
+        return Err(refused("changed"));
+    }
+    let session_id: SessionId = random::id(now)?;
+    let token = app.tokens.issue(now, &user, &session_id)?;
+    tracing::info!(event = "login", user_id = %user.id, session_id = %session_id, address = %client.address);
+    Ok(token)
+}
+
+/// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither
+/// finds nothing.
+async fn find(app: &App, name: &str) -> Result<Option<Credentials>, Error> {
+    if let Ok(key) = Username::key(name) {
+        return Ok(app.store.credentials_by_username(&key).await?);
+    }
+    match Email::parse(name) {
+        Ok(email) => Ok(app.store.credentials_by_verified_email(email.as_key()).await?),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A login does not fail because its hash could not be renewed: the next one will try again.
+async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
+    app.hasher.hash(password).await.ok()
+}
+
+/// Recognises the bearer of an access token.
+///
+/// # Errors
+/// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`], [`Error::TokenExpired`], [`Error::UserNotFound`],
+/// [`Error::SessionEnded`], and [`Error::StorageUnavailable`] when it cannot be known.
+pub async fn authenticate(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
+    let verified = app.tokens.verify(now, token)?;
+    let user = app.store.user_by_id(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
+    if user.disabled_at.is_some() {
+        return Err(Error::SessionEnded);
+    }
+    Ok(Principal { user, session_id: verified.session_id })
+}

@@ -1,0 +1,195 @@
+//! The access token: a JWT (RFC 7519) in the profile of RFC 9068, signed as a JWS (RFC 7515).
+
+use std::collections::HashSet;
+
+use jsonwebtoken::{Header, Validation, decode, encode};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{keys::SigningKey, random};
+use crate::{
+    error::Error,
+    model::{Roles, SessionId, Time, User, UserId},
+};
+
+/// A longer token is not looked at (draft-ietf-oauth-rfc8725bis, section 3.14).
+const MAX_BYTES: usize = 8 * 1024;
+
+/// How far ahead of ours the clock of another signer may be, in seconds. `exp` has no leeway.
+const LEEWAY: i64 = 30;
+
+/// No token lives longer, in seconds: the upper end of `ACCESS_TOKEN_EXPIRE_MINUTES`.
+const MAX_LIFETIME: i64 = 24 * 60 * 60;
+
+const TYPE: &str = "at+jwt";
+const CLIENT_ID: &str = "hallpass";
+
+/// Issues and verifies access tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    key: SigningKey,
+    header: Header,
+    validation: Validation,
+    issuer: String,
+    audience: String,
+    /// The life of a token, in seconds.
+    lifetime: i64,
+}
+
+/// A fresh access token.
+pub struct AccessToken {
+    /// The JWS in compact form.
+    pub text: String,
+    /// When it ends.
+    pub expires_at: Time,
+    /// Seconds until then.
+    pub expires_in: i64,
+}
+
+/// What a verified token says. Whether the account and its session still are is another question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The account.
+    pub user_id: UserId,
+    /// The session.
+    pub session_id: SessionId,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    client_id: &'a str,
+    exp: i64,
+    iat: i64,
+    jti: &'a str,
+    sid: &'a str,
+    preferred_username: &'a str,
+    roles: Vec<&'a str>,
+}
+
+/// The claims on the way in: each is required and has its type. A name given twice does not parse.
+#[derive(Deserialize)]
+struct Presented {
+    iss: String,
+    aud: String,
+    // Read loosely: what is wrong with the subject has an answer of its own.
+    #[serde(default)]
+    sub: serde_json::Value,
+    client_id: String,
+    exp: i64,
+    iat: i64,
+    #[serde(default, deserialize_with = "if_present")]
+    nbf: Option<i64>,
+    jti: String,
+    sid: String,
+}
+
+/// A claim that may be missing, but not null.
+fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    i64::deserialize(deserializer).map(Some)
+}
+
+impl Tokens {
+    /// Issues tokens with `key` that live `lifetime` seconds.
+    pub fn new(key: SigningKey, issuer: String, audience: String, lifetime: i64) -> Self {
+        let mut header = Header::new(key.algorithm);
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(key.kid.clone());
+        // jsonwebtoken judges the signature; the claims are judged here, against a `now` that is a value.
+        let mut validation = Validation::new(key.algorithm);
+        validation.required_spec_claims = HashSet::new();
+        (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+        Self { key, header, validation, issuer, audience, lifetime }
+    }
+
+    /// Signs a token and verifies it. jsonwebtoken finds out at its first token what it was built without.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]
+    pub fn self_test(&self) -> Result<(), Error> {
+        let now = Time::from_unix(0);
+        let user = User {
+            id: random::id(now)?,
+            username: "self-test".to_owned(),
+            email: None,
+            email_verified_at: None,
+            roles: Roles::default(),
+            created_at: now,
+            disabled_at: None,
+            last_login_at: None,
+        };
+        let token = self.issue(now, &user, &random::id(now)?)?;
+        match self.verify(now, &token.text) {
+            Ok(verified) if verified.user_id == user.id => Ok(()),
+            _ => Err(Error::internal("a fresh token does not verify")),
+        }
+    }
+
+    /// Signs a token for a session of an account.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]
+    pub fn issue(&self, now: Time, user: &User, session_id: &SessionId) -> Result<AccessToken, Error> {
+        let expires_at = now.plus(self.lifetime);
+        let claims = Claims {
+            iss: &self.issuer,
+            aud: &self.audience,
+            sub: user.id.as_str(),
+            client_id: CLIENT_ID,
+            exp: expires_at.unix(),
+            iat: now.unix(),
+            jti: &random::name()?,
+            sid: session_id.as_str(),
+            preferred_username: &user.username,
+            roles: user.roles.iter().collect(),
+        };
+        let text = encode(&self.header, &claims, &self.key.encoding).map_err(Error::internal)?;
+        Ok(AccessToken { text, expires_at, expires_in: self.lifetime })
+    }
+
+    /// Verifies a token: signature first, then claims, then `exp`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`], [`Error::TokenExpired`]
+    pub fn verify(&self, now: Time, token: &str) -> Result<Verified, Error> {
+        if token.len() > MAX_BYTES {
+            return Err(Error::InvalidToken);
+        }
+        let data = decode::<Presented>(token, &self.key.decoding, &self.validation).map_err(|_| Error::InvalidToken)?;
+        let (header, claims) = (data.header, data.claims);
+        let is_ours = header.typ.is_some_and(|typ| is_access_token(&typ))
+            && header.kid.as_deref() == Some(&self.key.kid)
+            // RFC 7515, section 4.1.11: no extension is understood here, so none may be critical.
+            && header.crit.is_none()
+            && claims.iss == self.issuer
+            && claims.aud == self.audience
+            && claims.client_id == CLIENT_ID
+            && !claims.jti.is_empty()
+            && !claims.sid.is_empty();
+        let soon = now.plus(LEEWAY).unix();
+        let is_timely = claims.iat <= soon
+            && claims.nbf.is_none_or(|nbf| nbf <= soon)
+            && claims.exp <= claims.iat.saturating_add(MAX_LIFETIME);
+        if !is_ours || !is_timely {
+            return Err(Error::InvalidToken);
+        }
+        let serde_json::Value::String(subject) = claims.sub else { return Err(Error::InvalidTokenPayload) };
+        if subject.is_empty() {
+            return Err(Error::InvalidTokenPayload);
+        }
+        if claims.exp <= now.unix() {
+            return Err(Error::TokenExpired);
+        }
+        Ok(Verified { user_id: UserId::from_text(subject), session_id: SessionId::from_text(claims.sid) })
+    }
+}
+
+/// RFC 9068, section 2.1: the media type, with or without `application/`, in any case (RFC 2045).
+fn is_access_token(typ: &str) -> bool {
+    let name = match typ.split_at_checked("application/".len()) {
+        Some((prefix, name)) if prefix.eq_ignore_ascii_case("application/") => name,
+        _ => typ,
+    };
+    name.eq_ignore_ascii_case(TYPE)
+}

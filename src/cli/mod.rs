@@ -1,0 +1,114 @@
+//! The command line.
+//!
+//! What a command prints goes to standard output, what it has to say to standard error. It ends with 0, with
+//! 1 if it failed, and with 2 if its words are off.
+
+mod demo;
+mod print;
+mod serve;
+mod user;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::{
+    api,
+    app::App,
+    auth::random,
+    clock::Clock,
+    config::{Config, Mistakes},
+};
+use print::{complain, out};
+
+/// Why a command failed. Said on standard error.
+type Failure = Box<dyn std::error::Error>;
+
+/// A self-hosted authentication server: one binary, one SQLite file.
+///
+/// Settings come from the environment and from `.env` in the current folder; `hallpass config` shows them.
+#[derive(Debug, Parser)]
+#[command(name = "hallpass", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (also without a command).
+    Serve,
+    /// Serve a seeded demo on loopback; nothing to set up.
+    Demo(Demo),
+    /// Print a fresh SECRET_KEY.
+    Secret,
+    /// Print the effective settings, secrets masked.
+    Config {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after accounts.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Where the demo keeps its files.
+    #[arg(long, default_value = "hallpass-demo")]
+    dir: PathBuf,
+    /// Where it listens.
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// Begin anew: delete what an earlier demo left in the folder.
+    #[arg(long)]
+    reset: bool,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command.unwrap_or(Command::Serve)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve => {
+            let config = load()?;
+            Runtime::new()?.block_on(serve::run(config))
+        }
+        Command::Demo(Demo { dir, port, reset }) => {
+            let config = demo::prepare(&dir, port, reset)?;
+            crate::log::start(&config.log);
+            Runtime::new()?.block_on(demo::run(config, &dir))
+        }
+        Command::Secret => Ok(out(&random::secret()?)?),
+        Command::Config { json } => Ok(print::settings(&Config::load()?, json)?),
+        Command::User(command) => {
+            let config = load()?;
+            Runtime::new()?.block_on(async {
+                let app = App::build(config, Clock::System).await?;
+                let done = user::run(&app, command).await;
+                app.store.close().await;
+                done
+            })
+        }
+        Command::Openapi => Ok(out(&api::spec())?),
+    }
+}
+
+/// The settings; from here on there is a log.
+fn load() -> Result<Config, Mistakes> {
+    let config = Config::load()?;
+    crate::log::start(&config.log);
+    Ok(config)
+}

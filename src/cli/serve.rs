@@ -1,0 +1,68 @@
+use std::{future::pending, io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::Failure;
+use crate::{api, app::App, clock::Clock, config::Config};
+
+pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    let app = App::build(config, Clock::System).await?;
+    listen(app, |_| Ok(())).await
+}
+
+/// Serves until the process is told to end. `ready` is called once it listens.
+pub(super) async fn listen(app: App, ready: impl FnOnce(&App) -> io::Result<()>) -> Result<(), Failure> {
+    let app = Arc::new(app);
+    let address = SocketAddr::new(app.config.host, app.config.port);
+    let listener = TcpListener::bind(address).await.map_err(|error| in_use(address, &error))?;
+    let stop = stop_signal()?;
+    if !app.config.is_https() && !app.config.host.is_loopback() {
+        tracing::warn!(event = "no_tls", "PUBLIC_URL is plain http: passwords and tokens can be read on the way");
+    }
+    tracing::info!(
+        event = "start",
+        version = env!("CARGO_PKG_VERSION"),
+        %address,
+        database = %app.config.database.display(),
+        journal = "wal",
+        synchronous = "full",
+    );
+    ready(&app)?;
+    api::serve::serve(listener, api::routes(app.clone())?, stop).await;
+    app.store.close().await;
+    tracing::info!(event = "stop");
+    Ok(())
+}
+
+fn in_use(address: SocketAddr, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("{address} is in use; stop what listens there, or take another port"),
+        _ => format!("cannot listen on {address}: {error}"),
+    }
+    .into()
+}
+
+/// Completes at the first SIGTERM or Ctrl-C; the second ends the process where it stands.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (told, stop) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let mut told = Some(told);
+        loop {
+            tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }
+            match told.take() {
+                Some(told) => drop(told.send(())),
+                None => std::process::exit(1),
+            }
+        }
+    });
+    Ok(async move {
+        if stop.await.is_err() {
+            // The task that listens for signals is gone: nobody can ask any more.
+            pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,143 @@
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use clap::Subcommand;
+use zeroize::Zeroizing;
+
+use super::{Failure, print};
+use crate::{
+    app::App,
+    auth::account::{self, Registration},
+    error::Error,
+    model::{Roles, User, Username},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an account. The password is asked for on the terminal, or read from standard input.
+    Add {
+        /// The user name.
+        name: String,
+        /// An e-mail address, not verified.
+        #[arg(long)]
+        email: Option<String>,
+        /// A role beside `user`; may be given several times.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the accounts.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an account.
+    Show {
+        /// The user name.
+        name: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse an account's logins and its tokens.
+    Disable {
+        /// The user name.
+        name: String,
+    },
+    /// Accept them again.
+    Enable {
+        /// The user name.
+        name: String,
+    },
+    /// Delete an account for good. Asks on a terminal, and never otherwise.
+    Delete {
+        /// The user name.
+        name: String,
+    },
+    /// Give an account another password, asked for on the terminal or read from standard input.
+    SetPassword {
+        /// The user name.
+        name: String,
+    },
+}
+
+pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add { name, email, roles, json } => {
+            let roles = Roles::with(roles.iter().map(String::as_str))?;
+            let form = Registration { username: name, password: ask_password()?, email };
+            let user = account::add(app, app.clock.now(), form, roles).await.map_err(explain)?;
+            print::user(&user, json)?;
+        }
+        Command::List { json } => print::users(&app.store.users().await?, json)?,
+        Command::Show { name, json } => print::user(&find(app, &name).await?, json)?,
+        Command::Disable { name } => {
+            let user = find(app, &name).await?;
+            app.store.set_disabled(user.id.clone(), Some(app.clock.now())).await?;
+            tracing::info!(event = "user_disabled", user_id = %user.id);
+        }
+        Command::Enable { name } => {
+            let user = find(app, &name).await?;
+            app.store.set_disabled(user.id.clone(), None).await?;
+            tracing::info!(event = "user_enabled", user_id = %user.id);
+        }
+        Command::Delete { name } => {
+            let user = find(app, &name).await?;
+            if !confirm(&format!("Delete {} for good?", user.username))? {
+                return Err("nothing was deleted".into());
+            }
+            app.store.delete_user(user.id.clone()).await?;
+            tracing::info!(event = "user_deleted", user_id = %user.id);
+        }
+        Command::SetPassword { name } => {
+            let user = find(app, &name).await?;
+            account::set_password(app, &user, ask_password()?).await.map_err(explain)?;
+        }
+    }
+    Ok(())
+}
+
+async fn find(app: &App, name: &str) -> Result<User, Failure> {
+    let missing = || format!("there is no user {name:?}");
+    let key = Username::key(name).map_err(|_| missing())?;
+    let found = app.store.credentials_by_username(&key).await?;
+    Ok(found.ok_or_else(missing)?.user)
+}
+
+/// Says what the operator can do about it.
+fn explain(error: Error) -> Failure {
+    match error {
+        Error::Validation(errors) => {
+            let lines: Vec<String> =
+                errors.iter().map(|e| format!("{} {}", e.pointer.trim_start_matches('/'), e.detail)).collect();
+            lines.join("; ").into()
+        }
+        Error::UsernameTaken => "there is a user of this name".into(),
+        other => other.into(),
+    }
+}
+
+/// Twice on a terminal, so that a slip is found; otherwise the first line of standard input.
+fn ask_password() -> Result<String, Failure> {
+    if !io::stdin().is_terminal() {
+        let mut line = Zeroizing::new(String::new());
+        io::stdin().lock().read_line(&mut line)?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let first = rpassword::prompt_password("Password: ")?;
+    let second = Zeroizing::new(rpassword::prompt_password("Once more: ")?);
+    if first == *second { Ok(first) } else { Err("the two differ".into()) }
+}
+
+/// Asks on a terminal. Without one the command itself is the answer.
+fn confirm(question: &str) -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

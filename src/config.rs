@@ -1,0 +1,243 @@
+//! Every setting, typed and checked. All that is wrong is found at once; secrets are never printed.
+
+mod parse;
+mod secret;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::auth::hasher::Cost;
+use parse::Reader;
+
+/// What the server runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `SECRET_KEY`: signs tokens under HS256; every other key is derived from it.
+    pub secret_key: SecretString,
+    /// `ACCESS_TOKEN_EXPIRE_MINUTES`
+    pub access_token_ttl: Duration,
+    /// `DATABASE_URL`, as a file.
+    pub database: PathBuf,
+    /// `HOST`
+    pub host: IpAddr,
+    /// `PORT`
+    pub port: u16,
+    /// `PUBLIC_URL`: the issuer, without a slash at its end.
+    pub public_url: String,
+    /// `AUDIENCE`
+    pub audience: String,
+    /// `CORS_ORIGINS`
+    pub cors_origins: Vec<String>,
+    /// `TRUSTED_PROXIES`
+    pub trusted_proxies: Vec<IpNet>,
+    /// `PASSWORD_MIN_LENGTH`, in code points.
+    pub password_min_length: usize,
+    /// `ARGON2_MEMORY_KIB`, `ARGON2_ITERATIONS`, `ARGON2_PARALLELISM`
+    pub argon2: Cost,
+    /// `HASH_THREADS`
+    pub hash_threads: usize,
+    /// `HASH_QUEUE`
+    pub hash_queue: usize,
+    /// `DOCS`
+    pub docs: bool,
+    /// `LOG`, `LOG_FORMAT`
+    pub log: Log,
+}
+
+/// How much is logged, and in which form.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A level, or levels by target (`info,hallpass=debug`).
+    pub filter: tracing_subscriber::filter::Targets,
+    /// The filter as it was written.
+    pub text: String,
+    /// None: text on a terminal, JSON otherwise.
+    pub format: Option<LogFormat>,
+}
+
+/// The form of a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: an object a line.
+    Json,
+}
+
+/// A setting that cannot be used, and what it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The setting.
+    pub name: String,
+    /// What it takes. Never the value of a secret.
+    pub detail: String,
+}
+
+/// All that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = if self.0.len() == 1 { "setting" } else { "settings" };
+        write!(f, "{} {settings} cannot be used:", self.0.len())?;
+        for Mistake { name, detail } in &self.0 {
+            write!(f, "\n  {name}: {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The settings by name.
+pub type Values = BTreeMap<String, String>;
+
+/// Every name that is read.
+pub const NAMES: &[&str] = &[
+    "SECRET_KEY",
+    "ALGORITHM",
+    "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "DATABASE_URL",
+    "HOST",
+    "PORT",
+    "PUBLIC_URL",
+    "AUDIENCE",
+    "CORS_ORIGINS",
+    "TRUSTED_PROXIES",
+    "PASSWORD_MIN_LENGTH",
+    "ARGON2_MEMORY_KIB",
+    "ARGON2_ITERATIONS",
+    "ARGON2_PARALLELISM",
+    "HASH_THREADS",
+    "HASH_QUEUE",
+    "DOCS",
+    "LOG",
+    "LOG_FORMAT",
+];
+
+impl Config {
+    /// Reads `.env` in the current folder, if there is one, and the environment, which goes before it.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn load() -> Result<Self, Mistakes> {
+        let dotenv = parse::dotenv(std::path::Path::new(".env"));
+        let (mut values, mut mistakes) = match dotenv {
+            Ok(values) => (values, Vec::new()),
+            Err(mistake) => (Values::new(), vec![mistake]),
+        };
+        mistakes.extend(parse::misspelt(values.keys()));
+        values.extend(environment());
+        match Self::from_values(&values) {
+            Ok(config) if mistakes.is_empty() => Ok(config),
+            Ok(_) => Err(Mistakes(mistakes)),
+            Err(Mistakes(more)) => Err(Mistakes(mistakes.into_iter().chain(more).collect())),
+        }
+    }
+
+    /// Reads settings by name. An empty value is one that is not there.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn from_values(values: &Values) -> Result<Self, Mistakes> {
+        let mut read = Reader::new(values);
+        let secret_key = read.required("SECRET_KEY", "run `hallpass secret` to make one", secret::parse);
+        read.or("ALGORITHM", "HS256", |text| {
+            if text == "HS256" { Ok(()) } else { Err("takes HS256 (EdDSA and ES256 are not available yet)".to_owned()) }
+        });
+        let minutes = read.number("ACCESS_TOKEN_EXPIRE_MINUTES", 30_u32, 1..=1_440);
+        let database = read.or("DATABASE_URL", "sqlite://hallpass.db", parse::database);
+        let host = read.or("HOST", "127.0.0.1", parse::host);
+        let port = read.number("PORT", 8_000, 1..=u16::MAX);
+        let public_url = match (read.optional("PUBLIC_URL", parse::public_url), host, port) {
+            (Some(url), ..) => Some(url),
+            (None, Some(host), _) if !host.is_loopback() && !read.has("PUBLIC_URL") => {
+                read.mistake("PUBLIC_URL", "is required when HOST is not loopback; as in https://login.example.com");
+                None
+            }
+            (None, Some(host), Some(port)) => Some(format!("http://{}", std::net::SocketAddr::new(host, port))),
+            _ => None,
+        };
+        let audience = read.optional("AUDIENCE", |text| Ok(text.to_owned())).or_else(|| public_url.clone());
+        let cors_origins = read.list("CORS_ORIGINS", parse::origin);
+        let trusted_proxies = read.list("TRUSTED_PROXIES", parse::network);
+        let password_min_length = read.number("PASSWORD_MIN_LENGTH", 15, 8..=64);
+        let argon2 = parse::argon2(&mut read);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hash_threads = read.number("HASH_THREADS", cores, 1..=1_024);
+        let hash_queue = read.number("HASH_QUEUE", 32, 1..=65_536);
+        let docs = read.or("DOCS", "on", parse::on_off);
+        let log = parse::log(&mut read);
+
+        let config = (|| {
+            Some(Self {
+                secret_key: secret_key?,
+                access_token_ttl: Duration::from_secs(60 * u64::from(minutes?)),
+                database: database?,
+                host: host?,
+                port: port?,
+                public_url: public_url?,
+                audience: audience?,
+                cors_origins: cors_origins?,
+                trusted_proxies: trusted_proxies?,
+                password_min_length: password_min_length?,
+                argon2: argon2?,
+                hash_threads: hash_threads?,
+                hash_queue: hash_queue?,
+                docs: docs?,
+                log: log?,
+            })
+        })();
+        match config {
+            Some(config) if read.mistakes.is_empty() => Ok(config),
+            _ => Err(Mistakes(read.mistakes)),
+        }
+    }
+
+    /// Whether browsers and mails reach this server through TLS.
+    pub fn is_https(&self) -> bool {
+        Url::parse(&self.public_url).is_ok_and(|url| url.scheme() == "https")
+    }
+
+    /// Each setting's name and effective value, secrets masked.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let list = |items: &[String]| items.join(",");
+        let proxies: Vec<String> = self.trusted_proxies.iter().map(ToString::to_string).collect();
+        let format = self.log.format.map_or("", |format| if format == LogFormat::Text { "text" } else { "json" });
+        vec![
+            ("SECRET_KEY", "********".to_owned()),
+            ("ALGORITHM", "HS256".to_owned()),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", (self.access_token_ttl.as_secs() / 60).to_string()),
+            ("DATABASE_URL", format!("sqlite://{}", self.database.display())),
+            ("HOST", self.host.to_string()),
+            ("PORT", self.port.to_string()),
+            ("PUBLIC_URL", self.public_url.clone()),
+            ("AUDIENCE", self.audience.clone()),
+            ("CORS_ORIGINS", list(&self.cors_origins)),
+            ("TRUSTED_PROXIES", list(&proxies)),
+            ("PASSWORD_MIN_LENGTH", self.password_min_length.to_string()),
+            ("ARGON2_MEMORY_KIB", self.argon2.memory_kib.to_string()),
+            ("ARGON2_ITERATIONS", self.argon2.iterations.to_string()),
+            ("ARGON2_PARALLELISM", self.argon2.parallelism.to_string()),
+            ("HASH_THREADS", self.hash_threads.to_string()),
+            ("HASH_QUEUE", self.hash_queue.to_string()),
+            ("DOCS", if self.docs { "on" } else { "off" }.to_owned()),
+            ("LOG", self.log.text.clone()),
+            ("LOG_FORMAT", format.to_owned()),
+        ]
+    }
+}
+
+/// The settings among the environment's variables. One that is not UTF-8 is read with marks in its place, and
+/// refused where that matters.
+pub fn environment() -> Values {
+    let read = |name: &&str| Some(((*name).to_owned(), std::env::var_os(name)?.to_string_lossy().into_owned()));
+    NAMES.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use super::{Config, Mistakes, Values, parse};
+
+const KEY: &str = "VzAQ0qJq7m5c2b8HhM4yQeT1xR6kWn3pLfUaSdGvBtY";
+
+fn read(settings: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let mut values: Values = [("SECRET_KEY".to_owned(), KEY.to_owned())].into();
+    values.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Config::from_values(&values)
+}
+
+fn refused(settings: &[(&str, &str)]) -> Vec<String> {
+    read(settings).unwrap_err().0.into_iter().map(|mistake| mistake.name).collect()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_documentation() {
+    let config = read(&[]).unwrap();
+    let described: Vec<String> = config.describe().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let cores = std::thread::available_parallelism().unwrap();
+    let expected = format!(
+        "SECRET_KEY=******** ALGORITHM=HS256 ACCESS_TOKEN_EXPIRE_MINUTES=30 DATABASE_URL=sqlite://hallpass.db \
+         HOST=127.0.0.1 PORT=8000 PUBLIC_URL=http://127.0.0.1:8000 AUDIENCE=http://127.0.0.1:8000 CORS_ORIGINS= \
+         TRUSTED_PROXIES= PASSWORD_MIN_LENGTH=15 ARGON2_MEMORY_KIB=19456 ARGON2_ITERATIONS=2 ARGON2_PARALLELISM=1 \
+         HASH_THREADS={cores} HASH_QUEUE=32 DOCS=on LOG=info LOG_FORMAT="
+    );
+    assert_eq!(described.join(" "), expected);
+    assert!(!format!("{config:?}").contains(KEY));
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_refused_by_name() {
+    for (name, value) in [
+        ("SECRET_KEY", "too short"),
+        ("ALGORITHM", "none"),
+        ("ALGORITHM", "hs256"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "1441"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "30m"),
+        ("DATABASE_URL", "postgres://localhost/x"),
+        ("DATABASE_URL", "sqlite::memory:"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite://x.db?mode=ro"),
+        ("HOST", "example.com"),
+        ("PORT", "65536"),
+        ("PORT", "0"),
+        ("PUBLIC_URL", "login.example.com"),
+        ("PUBLIC_URL", "ftp://example.com"),
+        ("PUBLIC_URL", "https://a:b@example.com"),
+        ("PUBLIC_URL", "https://example.com/?x"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "https://a.example/path"),
+        ("CORS_ORIGINS", "https://a.example, b.example"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "proxy.internal"),
+        ("PASSWORD_MIN_LENGTH", "7"),
+        ("PASSWORD_MIN_LENGTH", "65"),
+        ("ARGON2_MEMORY_KIB", "1024"),
+        ("ARGON2_ITERATIONS", "0"),
+        ("ARGON2_PARALLELISM", "65"),
+        ("HASH_THREADS", "0"),
+        ("HASH_QUEUE", "0"),
+        ("DOCS", "yes"),
+        ("LOG", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ] {
+        assert_eq!(refused(&[(name, value)]), [name], "{name}={value}");
+        assert!(!read(&[(name, value)]).unwrap_err().to_string().contains("too short"));
+    }
+}
+
+#[test]
+fn every_mistake_is_listed_at_once() {
+    assert_eq!(refused(&[("SECRET_KEY", ""), ("PORT", "x"), ("DOCS", "x")]), ["SECRET_KEY", "PORT", "DOCS"]);
+}
+
+#[test]
+fn hashing_is_never_cheaper_than_the_floor() {
+    let weak = ["19455/2", "47103/1", "12287/3", "7168/4"];
+    let strong = ["19456/2", "47104/1", "12288/3", "9216/4", "7168/5", "65536/3"];
+    for (pair, accepted) in weak.map(|pair| (pair, false)).into_iter().chain(strong.map(|pair| (pair, true))) {
+        let (memory, passes) = pair.split_once('/').unwrap();
+        let result = read(&[("ARGON2_MEMORY_KIB", memory), ("ARGON2_ITERATIONS", passes)]);
+        assert_eq!(result.is_ok(), accepted, "{pair}");
+    }
+}
+
+#[test]
+fn a_host_that_others_reach_needs_a_public_url() {
+    assert_eq!(refused(&[("HOST", "0.0.0.0")]), ["PUBLIC_URL"]);
+    let config = read(&[("HOST", "0.0.0.0"), ("PUBLIC_URL", "https://login.example.com/")]).unwrap();
+    assert_eq!(
+        (config.public_url.as_str(), config.audience.as_str()),
+        ("https://login.example.com", "https://login.example.com")
+    );
+    assert!(config.is_https());
+    assert_eq!(read(&[("HOST", "::1")]).unwrap().public_url, "http://[::1]:8000");
+}
+
+#[test]
+fn lists_are_read_item_by_item() {
+    let config = read(&[
+        ("CORS_ORIGINS", "https://app.example.com, http://localhost:5173/"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+    ])
+    .unwrap();
+    assert_eq!(config.cors_origins, ["https://app.example.com", "http://localhost:5173"]);
+    assert_eq!(config.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn a_misspelt_name_in_the_file_is_found() {
+    let names =
+        ["SECRET_KEYS", "secret_key", "ACCESS_TOKEN_EXPIRES_MINUTES", "POSTGRES_DB", "PORTS", "HOME", "SMTP_URL"];
+    let found: Vec<String> = parse::misspelt(names.map(str::to_owned).iter()).into_iter().map(|m| m.name).collect();
+    assert_eq!(found, ["SECRET_KEYS", "secret_key", "ACCESS_TOKEN_EXPIRES_MINUTES"]);
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".env");
+    std::fs::write(&file, format!("SECRET_KEY={KEY} and more\n")).unwrap();
+    let mistake = parse::dotenv(&file).unwrap_err();
+    assert!(!mistake.detail.contains(KEY));
+    std::fs::write(&file, "# comment\nPORT='8123'\n").unwrap();
+    assert_eq!(parse::dotenv(&file).unwrap().get("PORT").unwrap(), "8123");
+    assert!(parse::dotenv(&folder.path().join("none")).unwrap().is_empty());
+}

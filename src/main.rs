@@ -1,0 +1,7 @@
+//! The `hallpass` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hallpass::cli::main()
+}

@@ -1,0 +1,87 @@
+//! The nouns: ids, times, names, accounts. Every room may use them; they know no HTTP, no rule and no SQL.
+//!
+//! What the database holds derives `sqlx::Type` as a transparent newtype, so that one declaration serves
+//! every engine.
+
+mod email;
+mod ids;
+mod roles;
+mod time;
+mod username;
+
+use std::net::IpAddr;
+
+pub use email::Email;
+pub use ids::{SessionId, UserId};
+pub use roles::Roles;
+pub use time::Time;
+pub use username::{InvalidName, Username};
+
+/// An account, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Never reassigned, not even to a new account of the same name.
+    pub id: UserId,
+    /// As the person writes it.
+    pub username: String,
+    /// As the person writes it; proves nothing before `email_verified_at`.
+    pub email: Option<String>,
+    /// When the owner proved the address.
+    pub email_verified_at: Option<Time>,
+    /// What the account may do.
+    pub roles: Roles,
+    /// When the account was made.
+    pub created_at: Time,
+    /// Since when the account may not log in.
+    pub disabled_at: Option<Time>,
+    /// The last login with a password.
+    pub last_login_at: Option<Time>,
+}
+
+/// The stored form of a password: a PHC string. Never printed.
+#[derive(Clone, PartialEq, Eq, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes the text as it is; whoever verifies against it parses and bounds it.
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The PHC string.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// An account and the hash that its password must match.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The account.
+    pub user: User,
+    /// None: the account has no password, so none matches.
+    pub password_hash: Option<PasswordHash>,
+}
+
+/// Who makes an authenticated request.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The account as it is now, not as it was when the token was signed.
+    pub user: User,
+    /// The session that the token belongs to.
+    pub session_id: SessionId,
+}
+
+/// Where a request comes from, for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The socket's address, or what a trusted proxy says.
+    pub address: IpAddr,
+}

@@ -1,0 +1,210 @@
+//! What SQLite alone knows: the file, its pragmas, its error codes.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection,
+    error::DatabaseError,
+    migrate::{MigrateError, Migrator},
+    pool::PoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{PATIENCE, Store};
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Takes the write lock at once. A deferred transaction that turns from reading to writing fails with
+/// `SQLITE_BUSY_SNAPSHOT`, whatever the busy timeout.
+pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+const READERS: u32 = 4;
+
+/// How long the two processes of a simultaneous first start wait for each other's migrations.
+const MIGRATION_TRIES: u32 = 20;
+
+/// Why a database file was not opened. It was not changed either.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file could not be made or opened.
+    #[error("cannot open the database {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Not a database, or a damaged one.
+    #[error("cannot read the database {}: {source}. It was left as it is; restore a backup, or move the file away to start with an empty one", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: sqlx::Error,
+    },
+    /// Somebody else's database.
+    #[error("the database {} has tables, but none of Hallpass; DATABASE_URL must name a file of its own", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer Hallpass wrote it, or a migration was changed or broken off.
+    #[error("the schema of {} is not one that this version knows ({why}); run the version that wrote it, or a newer one", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Which migration, and what about it.
+        why: String,
+    },
+    /// A migration failed and was rolled back.
+    #[error("cannot bring the database {} up to date: {source}", path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: MigrateError,
+    },
+}
+
+pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
+    let file = |source| OpenError::File { path: path.to_owned(), source };
+    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    make_private(path).map_err(file)?;
+    inspect(path).await?;
+
+    let writer = PoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(PATIENCE)
+        // The connection is tested by its next statement anyway.
+        .test_before_acquire(false)
+        .connect_with(options(path))
+        .await
+        .map_err(unreadable)?;
+    migrate(path, &writer).await?;
+    let readers = PoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(PATIENCE)
+        .test_before_acquire(false)
+        .connect_with(options(path).read_only(true))
+        .await
+        .map_err(unreadable)?;
+    Ok(Store { readers, writer })
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // An acknowledged change survives a power cut: the log is synced at every commit.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        // Functions and virtual tables that a doctored schema may name are not run.
+        .pragma("trusted_schema", "OFF")
+        // After a checkpoint the log is cut back to 64 MiB.
+        .pragma("journal_size_limit", "67108864")
+        .disable_statement_logging()
+}
+
+/// Makes the file if there is none, readable by its owner alone; SQLite gives `-wal` and `-shm` the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path).map(drop),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks, through a connection that cannot write, whether the file is ours and whole enough to be opened.
+async fn inspect(path: &Path) -> Result<(), OpenError> {
+    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let looking = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
+    let mut conn = looking.disable_statement_logging().connect().await.map_err(unreadable)?;
+    let verdict = judge(path, &mut conn).await;
+    // The first failure is the one to report.
+    let closed = conn.close().await.map_err(unreadable);
+    verdict.and(closed)
+}
+
+async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
+    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(unreadable)?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    if !tables.iter().any(|name| name == "_sqlx_migrations") {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let applied: Vec<(i64, bool, Vec<u8>)> =
+        sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(unreadable)?;
+    for (version, success, checksum) in &applied {
+        let why = match MIGRATOR.iter().find(|known| known.version == *version) {
+            None => "is not known here",
+            Some(_) if !success => "was broken off",
+            Some(known) if known.checksum.as_ref() != checksum.as_slice() => "differs from the one known here",
+            Some(_) => continue,
+        };
+        return Err(OpenError::Schema { path: path.to_owned(), why: format!("migration {version} {why}") });
+    }
+    if !applied.is_empty() {
+        // A page of the table that every request reads; the rest is read when it is needed.
+        sqlx::query("SELECT id, username_key, password_hash, roles FROM users LIMIT 1")
+            .fetch_optional(&mut *conn)
+            .await
+            .map_err(unreadable)?;
+    }
+    Ok(())
+}
+
+/// Two processes may start on one empty file: whoever comes second finds the work done when it looks again.
+async fn migrate(path: &Path, writer: &sqlx::Pool<super::Db>) -> Result<(), OpenError> {
+    let mut tries = MIGRATION_TRIES;
+    loop {
+        tries -= 1;
+        match run_migrations(writer).await {
+            Ok(()) => return Ok(()),
+            Err(source) if tries == 0 => return Err(OpenError::Migration { path: path.to_owned(), source }),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn run_migrations(writer: &sqlx::Pool<super::Db>) -> Result<(), MigrateError> {
+    let mut conn = writer.acquire().await?;
+    // A prepared statement of before a migration must not meet the schema of after it.
+    MIGRATOR.run(&mut *conn).await?;
+    conn.clear_cached_statements().await?;
+    Ok(())
+}
+
+/// SQLite's primary result codes (the low byte) that say «not now» rather than «never».
+pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
+    const PERM: i32 = 3;
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    const NOMEM: i32 = 7;
+    const READONLY: i32 = 8;
+    const IOERR: i32 = 10;
+    const CORRUPT: i32 = 11;
+    const FULL: i32 = 13;
+    const CANTOPEN: i32 = 14;
+    const PROTOCOL: i32 = 15;
+    const NOTADB: i32 = 26;
+    let code = error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+    matches!(
+        code,
+        Some(PERM | BUSY | LOCKED | NOMEM | READONLY | IOERR | CORRUPT | FULL | CANTOPEN | PROTOCOL | NOTADB)
+    )
+}
