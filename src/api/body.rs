@@ -98,6 +98,8 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
+const NO_OBJECT: &str = "must be an object with the members of this operation";
+
 fn malformed(detail: &'static str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, detail)
 }
@@ -106,6 +108,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if let Err(error) = serde_json::from_slice::<Unique>(bytes) {
         // `Unique` takes any JSON, so the one thing it refuses by itself is a name given twice.
         return Err(malformed(if error.is_data() { "A member is given twice" } else { "The body is not JSON" }));
+    }
+    // serde reads an array as a struct, member by member.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Error::Validation(vec![FieldError::new("", NO_OBJECT)]).into());
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -128,7 +134,7 @@ fn explain(path: &str, text: &str) -> FieldError {
         Some("a sequence") => "must be an array",
         Some("a boolean") => "must be true or false",
         Some(_) => "must be a string",
-        None => "must be an object with the members of this operation",
+        None => NO_OBJECT,
     };
     let pointer = if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
     FieldError::new(pointer, detail)
@@ -234,7 +240,7 @@ mod tests {
         }
         for (text, errors) in [
             ("null", ": must be an object with the members of this operation"),
-            ("[]", "/name: is required"),
+            (r#"["x", []]"#, ": must be an object with the members of this operation"),
             ("{}", "/name: is required"),
             (r#"{"name": 1}"#, "/name: must be a string"),
             (r#"{"name": {"$ne": null}}"#, "/name: must be a string"),

@@ -1,8 +1,12 @@
 //! Passwords: what a text must be to be one (RFC 8265 `OpaqueString`), and which are good enough for a new
 //! account (NIST SP 800-63B-4, section 3.1.1).
 
-use precis_core::profile::PrecisFastInvocation;
+use precis_core::{
+    DerivedPropertyValue, FreeformClass, StringClass,
+    profile::{Profile, Rules},
+};
 use precis_profiles::OpaqueString;
+use unicode_normalization::char::is_public_assigned;
 use zeroize::Zeroizing;
 
 use super::common;
@@ -25,8 +29,8 @@ pub enum InvalidPassword {
     /// Fewer code points than the setting asks for.
     #[error("must have at least {0} characters")]
     TooShort(usize),
-    /// Empty, or with a control character.
-    #[error("must not be empty, nor have control characters")]
+    /// Empty, or with a character that `OpaqueString` leaves out.
+    #[error("must not be empty, nor have control or invisible characters")]
     Character,
     /// Blanks alone.
     #[error("must have more than blanks")]
@@ -56,14 +60,30 @@ impl Password {
         if text.len() > MAX_BYTES || text.chars().nth(MAX_CODE_POINTS).is_some() {
             return Err(InvalidPassword::TooLong);
         }
-        let spelt = OpaqueString::enforce(text.as_str()).map_err(|_| InvalidPassword::Character)?;
-        Ok(Self(Zeroizing::new(spelt.into_owned())))
+        spell(&text).map(Self).ok_or(InvalidPassword::Character)
     }
 
     /// The bytes to hash.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+}
+
+/// `OpaqueString` (RFC 8265, section 4.2): non-ASCII spaces become spaces, then NFC; controls and characters
+/// that nobody sees are refused.
+///
+/// The registry's tables are of Unicode 6.3 and know no character that came later. Those that have come since
+/// stand as they are: their normal form does not change any more either (Unicode's stability policy), and
+/// people type emoji.
+fn spell(text: &str) -> Option<Zeroizing<String>> {
+    let class = FreeformClass::default();
+    let is_later =
+        |c: &char| class.get_value_from_char(*c) == DerivedPropertyValue::Unassigned && is_public_assigned(*c);
+    let known: Zeroizing<String> = Zeroizing::new(text.chars().map(|c| if is_later(&c) { 'x' } else { c }).collect());
+    let profile = OpaqueString::new();
+    profile.enforce(known.as_str()).ok()?;
+    let mapped = Zeroizing::new(profile.additional_mapping_rule(text).ok()?.into_owned());
+    Some(Zeroizing::new(profile.normalization_rule(mapped.as_str()).ok()?.into_owned()))
 }
 
 impl std::fmt::Debug for Password {
@@ -162,6 +182,9 @@ mod tests {
         for (text, why) in [
             ("               ", Blank),
             ("abcdefghijklmno\0AAA", Character),
+            ("zero\u{200b}width lanterns", Character),
+            ("unassigned \u{378} lanterns", Character),
+            ("noncharacter \u{ffff} lanterns", Character),
             ("passwordpassword", Common),
             ("PasswordPassword", Common),
             ("123456789012345", Common),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use super::{Log, LogFormat, Mistake, NAMES, Values};
@@ -191,16 +191,23 @@ pub(super) fn argon2(read: &mut Reader<'_>) -> Option<Cost> {
 }
 
 pub(super) fn log(read: &mut Reader<'_>) -> Option<Log> {
-    let text = read.or("LOG", "info", |text| Ok(text.to_owned()))?;
-    let filter = read.or("LOG", "info", |text| {
-        Targets::from_str(text).map_err(|_| {
-            "takes off, error, warn, info, debug or trace, also by target, as in info,hallpass=debug".into()
-        })
+    let log = read.or("LOG", "info", |text| match targets(text) {
+        Some(filter) => Ok((filter, text.to_owned())),
+        None => {
+            Err("takes off, error, warn, info, debug or trace, also by target, as in info,hallpass=debug".to_owned())
+        }
     });
     let format = read.optional("LOG_FORMAT", |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err("takes text or json".to_owned()),
     });
-    Some(Log { filter: filter?, text, format })
+    let (filter, text) = log?;
+    Some(Log { filter, text, format })
+}
+
+fn targets(text: &str) -> Option<Targets> {
+    // `Targets` itself takes a bare word that is no level for a target, all of which is to be logged.
+    let is_clear = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    text.split(',').all(is_clear).then(|| text.parse().ok())?
 }

@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Store {
     readers: Pool<Db>,
     writer: Pool<Db>,
+    place: sqlite::Place,
 }
 
 /// Why a statement did not run. Not finding a row is no error.
@@ -75,6 +76,7 @@ impl Store {
         let mut conn = self.writer.acquire().await?;
         let mut tx = conn.begin_with(sqlite::BEGIN_WRITE).await?;
         let done = work(&mut tx).await?;
+        self.place.check()?;
         tx.commit().await?;
         Ok(done)
     }

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -76,6 +76,7 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let file = |source| OpenError::File { path: path.to_owned(), source };
     let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
     make_private(path).map_err(file)?;
+    let place = Place::of(path).map_err(file)?;
     inspect(path).await?;
 
     let writer = PoolOptions::new()
@@ -94,7 +95,7 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
         .connect_with(options(path).read_only(true))
         .await
         .map_err(unreadable)?;
-    Ok(Store { readers, writer })
+    Ok(Store { readers, writer, place })
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -118,6 +119,31 @@ fn make_private(path: &Path) -> io::Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path).map(drop),
         Err(error) => Err(error),
+    }
+}
+
+/// Where the file is, and which one it is.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Refuses to write to a file that was deleted, moved or replaced: with a write-ahead log SQLite goes on in
+    /// the one that it has open, and what was acknowledged would be gone.
+    pub(super) fn check(&self) -> Result<(), sqlx::Error> {
+        let found = Self::of(&self.path)?;
+        if (found.device, found.inode) == (self.device, self.inode) {
+            return Ok(());
+        }
+        Err(io::Error::other("the database file was replaced").into())
     }
 }
 

@@ -1,0 +1,142 @@
+//! Making accounts.
+
+use serde_json::json;
+
+use super::app::{PASSWORD, TestApp};
+
+#[tokio::test]
+async fn a_registered_user_is_a_row_with_an_argon2id_hash() {
+    let app = TestApp::new().await;
+    let form = json!({"username": "Jane", "password": PASSWORD, "email": "Jane@B\u{fc}cher.example"});
+    let answer = app.post("/register", &form).await;
+    assert_eq!(answer.status, 201);
+    let mut user = answer.json();
+    let id = user.as_object_mut().unwrap().remove("id").unwrap();
+    assert_eq!(
+        user,
+        json!({
+            "username": "Jane", "email": "Jane@xn--bcher-kva.example", "email_verified": false,
+            "roles": ["user"], "created_at": "2026-11-23T09:00:00Z",
+        })
+    );
+    assert_eq!(app.text("SELECT id FROM users WHERE username_key = 'jane'").await, id.as_str().unwrap());
+    assert_eq!(app.text("SELECT email_key FROM users").await, "jane@xn--bcher-kva.example");
+
+    app.register("john").await;
+    let hash = app.text("SELECT password_hash FROM users WHERE username_key = 'jane'").await;
+    let fields: Vec<&str> = hash.split('$').collect();
+    assert_eq!(fields[..4], ["", "argon2id", "v=19", "m=64,t=1,p=1"]);
+    assert_eq!((fields[4].len(), fields[5].len()), (22, 43), "16 bytes of salt, 32 of tag");
+    let other = app.text("SELECT password_hash FROM users WHERE username_key = 'john'").await;
+    assert_ne!(hash, other, "the same password, another salt");
+}
+
+#[tokio::test]
+async fn my_account_is_what_i_registered() {
+    let app = TestApp::new().await;
+    let (user, token) = app.as_user("Jane").await;
+    let me = app.get("/me", Some(&token)).await;
+    assert_eq!((me.status, me.json()), (200, user));
+    app.get("/me", None).await.refuses(401, "not_authenticated", "Not authenticated");
+    // Read from the database, not from the token.
+    app.sql("UPDATE users SET roles = 'user admin'").await;
+    assert_eq!(app.get("/me", Some(&token)).await.json()["roles"], json!(["user", "admin"]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_account_is_refused_and_named() {
+    let app = TestApp::new().await;
+    let long = "x".repeat(257);
+    for (form, invalid) in [
+        (json!({"username": "", "password": PASSWORD}), "/username: must have 1 to 64 characters"),
+        (json!({"username": "a b", "password": PASSWORD}), "/username: has a character that a user name cannot have"),
+        (
+            json!({"username": "a@b.example", "password": PASSWORD}),
+            "/username: has a character that a user name cannot have",
+        ),
+        (json!({"username": "\u{430}dmin", "password": PASSWORD}), "/username: must not mix scripts"),
+        (json!({"username": "Admin", "password": PASSWORD}), "/username: is reserved"),
+        (json!({"username": "jane", "password": "fourteen chars"}), "/password: must have at least 15 characters"),
+        (json!({"username": "jane", "password": long}), "/password: must have at most 256 characters and 1,024 bytes"),
+        (
+            json!({"username": "jane", "password": ""}),
+            "/password: must not be empty, nor have control or invisible characters",
+        ),
+        (json!({"username": "jane", "password": " ".repeat(20)}), "/password: must have more than blanks"),
+        (json!({"username": "jane", "password": "password12345678"}), "/password: is among the most common passwords"),
+        (
+            json!({"username": "jane.from.the.shop", "password": "Jane.from.the.shop"}),
+            "/password: must not be the user name, the e-mail address or the name of this service",
+        ),
+        (
+            json!({"username": "jane", "password": PASSWORD, "email": "a@b.example,c@d.example"}),
+            "/email: must be one plain e-mail address",
+        ),
+        (
+            json!({"username": "jane", "password": PASSWORD, "email": "a@b.example\r\nBcc: c@d.example"}),
+            "/email: must be one plain e-mail address",
+        ),
+    ] {
+        let answer = app.post("/register", &form).await;
+        answer.refuses(422, "validation_failed", "");
+        assert_eq!(answer.invalid(), [invalid]);
+        assert!(!answer.text().contains(form["password"].as_str().filter(|p| !p.is_empty()).unwrap_or("\0")));
+    }
+    let answer = app.post("/register", &json!({"username": "", "password": "", "email": ""})).await;
+    assert_eq!(answer.invalid().len(), 3, "all that is wrong is named at once");
+    assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM users").await, "0");
+}
+
+#[tokio::test]
+async fn the_shortest_password_is_a_setting() {
+    let app = TestApp::with(&[("PASSWORD_MIN_LENGTH", "8")]).await;
+    for (password, status) in [("7 chars", 422), ("8 lamps!", 201)] {
+        let answer = app.post("/register", &json!({"username": "jane", "password": password})).await;
+        assert_eq!(answer.status, status, "{password}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_registers_what_only_the_operator_gives() {
+    let app = TestApp::new().await;
+    for member in ["id", "roles", "role", "email_verified", "disabled_at", "created_at", "password_hash"] {
+        let mut form = json!({"username": "jane", "password": PASSWORD});
+        form[member] = json!("admin");
+        let answer = app.post("/register", &form).await;
+        assert_eq!(answer.invalid(), [": has a member that the operation does not know"], "{member}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_taken_in_every_spelling_of_it() {
+    let app = TestApp::new().await;
+    app.register("Zoë").await;
+    for name in ["Zoë", "ZOË", "Zoe\u{308}", "Ｚoë"] {
+        let answer = app.post("/register", &json!({"username": name, "password": PASSWORD})).await;
+        answer.refuses(409, "username_taken", "");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_proved_is_reserved_for_nobody() {
+    let app = TestApp::new().await;
+    for name in ["jane", "joan"] {
+        let form = json!({"username": name, "password": PASSWORD, "email": "j@example.org"});
+        assert_eq!(app.post("/register", &form).await.status, 201);
+    }
+    app.sql("UPDATE users SET email_verified_at = 1 WHERE username = 'jane'").await;
+    let form = json!({"username": "june", "password": PASSWORD, "email": "j@example.org"});
+    assert_eq!(app.post("/register", &form).await.status, 201, "a proved address is not told either");
+    let second = sqlx::query("UPDATE users SET email_verified_at = 1").execute(&mut app.db().await).await;
+    assert!(second.is_err(), "one owner");
+}
+
+#[tokio::test]
+async fn of_many_who_want_one_name_at_once_one_gets_it() {
+    let app = TestApp::with(&[("HASH_QUEUE", "100")]).await;
+    let form = json!({"username": "jane", "password": PASSWORD});
+    let answers = futures_util::future::join_all((0..50).map(|_| app.post("/register", &form))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], &statuses[1..]), (201, &[409; 49][..]));
+}

@@ -1,0 +1,197 @@
+//! The server under test, and its verbs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use hallpass::{
+    api,
+    app::App,
+    auth::hasher::Cost,
+    clock::Clock,
+    config::{Config, Values},
+};
+use poem::{
+    Endpoint, EndpointExt, Request, Response,
+    endpoint::BoxEndpoint,
+    http::{HeaderMap, Method, StatusCode},
+};
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+use tempfile::TempDir;
+
+pub const SECRET_KEY: &str = "k2v8QmZ4yPz1TgXh7NwRcB5sJd9LfAe3UuYoWi6Mx0E";
+pub const PASSWORD: &str = "seven green lanterns";
+/// 2026-11-23T09:00:00Z
+pub const START: i64 = 1_795_424_400;
+
+pub struct TestApp {
+    pub app: Arc<App>,
+    pub folder: TempDir,
+    endpoint: BoxEndpoint<'static, Response>,
+    clock: Arc<AtomicI64>,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings beside those of a test.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), settings, Cost { memory_kib: 64, iterations: 1, parallelism: 1 }).await
+    }
+
+    /// In a folder that may hold the database of an earlier one, hashing at this cost.
+    pub async fn at(folder: TempDir, settings: &[(&str, &str)], cost: Cost) -> Self {
+        let database = format!("sqlite://{}", folder.path().join("test.db").display());
+        let mut values: Values =
+            [("SECRET_KEY", SECRET_KEY), ("DATABASE_URL", &database)].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        values.extend(settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        let mut config = Config::from_values(&values).unwrap();
+        // Below what the settings take: a hash of a test is not to be secure, but quick.
+        config.argon2 = cost;
+        let clock = Arc::new(AtomicI64::new(START));
+        let app = Arc::new(App::build(config, Clock::Fixed(clock.clone())).await.unwrap());
+        let endpoint = api::routes(app.clone()).unwrap().boxed();
+        Self { app, folder, endpoint, clock }
+    }
+
+    /// Ends this server and leaves its folder.
+    pub async fn close(self) -> TempDir {
+        self.app.store.close().await;
+        self.folder
+    }
+
+    pub fn sleep(&self, seconds: i64) {
+        self.clock.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Sends a request, and checks what is true of every answer.
+    pub async fn send(&self, request: Request) -> Answer {
+        let head = request.method() == Method::HEAD;
+        let response = self.endpoint.get_response(request).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.into_body().into_vec().await.unwrap();
+        let answer = Answer { status, headers, bytes };
+        for name in ["x-request-id", "cache-control", "content-security-policy"] {
+            assert!(answer.headers.contains_key(name), "{status} without {name}");
+        }
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        assert!(!answer.headers.contains_key("server"));
+        if status >= 400 && !head {
+            assert_eq!(answer.header("content-type"), "application/problem+json");
+            let problem = answer.json();
+            assert_eq!(problem["type"], "about:blank");
+            assert_eq!(problem["status"], status);
+            assert_eq!(problem["request_id"], answer.header("x-request-id"));
+            assert_eq!(problem["title"], StatusCode::from_u16(status).unwrap().canonical_reason().unwrap());
+            assert!(problem["detail"].is_string() && problem["code"].is_string());
+        }
+        assert_eq!(status == 401, answer.headers.contains_key("www-authenticate"));
+        answer
+    }
+
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        let mut request = Request::builder().method(Method::GET).uri_str(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        self.send(request.finish()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, "application/json", body.to_string()).await
+    }
+
+    pub async fn post_text(&self, path: &str, content_type: &str, body: impl Into<poem::Body>) -> Answer {
+        let request = Request::builder().method(Method::POST).uri_str(path).content_type(content_type);
+        self.send(request.body(body)).await
+    }
+
+    pub async fn register(&self, username: &str) -> Value {
+        let answer = self.post("/register", &json!({"username": username, "password": PASSWORD})).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()
+    }
+
+    pub async fn try_login(&self, username: &str, password: &str) -> Answer {
+        self.post("/login", &json!({"username": username, "password": password})).await
+    }
+
+    pub async fn login(&self, username: &str) -> String {
+        let answer = self.try_login(username, PASSWORD).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers and logs in.
+    pub async fn as_user(&self, username: &str) -> (Value, String) {
+        (self.register(username).await, self.login(username).await)
+    }
+
+    /// A connection of its own to the database file.
+    pub async fn db(&self) -> SqliteConnection {
+        let path = self.folder.path().join("test.db");
+        SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()
+    }
+
+    /// Changes the database behind the server's back.
+    pub async fn sql(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&mut self.db().await).await.unwrap();
+    }
+
+    /// One text of the database.
+    pub async fn text(&self, query: &'static str) -> String {
+        sqlx::query_scalar(query).fetch_one(&mut self.db().await).await.unwrap()
+    }
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.bytes.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Asserts a problem: status, code, and the exact detail if there is one.
+    #[track_caller]
+    pub fn refuses(&self, status: u16, code: &str, detail: &str) {
+        let problem = self.json();
+        assert_eq!((self.status, problem["code"].as_str()), (status, Some(code)), "{problem}");
+        if !detail.is_empty() {
+            assert_eq!(problem["detail"], detail);
+        }
+    }
+
+    /// `pointer: detail` of each value that was refused.
+    pub fn invalid(&self) -> Vec<String> {
+        let problem = self.json();
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors
+            .iter()
+            .map(|e| format!("{}: {}", e["pointer"].as_str().unwrap(), e["detail"].as_str().unwrap()))
+            .collect()
+    }
+
+    /// The body without what differs from request to request.
+    pub fn body_without_id(&self) -> Value {
+        let mut body = self.json();
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    }
+}

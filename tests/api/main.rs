@@ -1,0 +1,11 @@
+//! Through the real router, on a real database file a test. Fakes: the clock, and the cost of a hash.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may")]
+
+mod account;
+mod app;
+mod forge;
+mod guard;
+mod http;
+mod openapi;
+mod session;
+mod store;

@@ -1,0 +1,280 @@
+//! The database file: how it is opened, and what happens when it cannot be used.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use hallpass::store::{OpenError, Store};
+use serde_json::json;
+use sqlx::{Connection, Executor, Row, SqliteConnection};
+
+use super::app::{Answer, PASSWORD, TestApp};
+
+#[tokio::test]
+async fn the_file_and_its_companions_belong_to_their_owner_alone() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    for name in ["test.db", "test.db-wal", "test.db-shm"] {
+        let mode = std::fs::metadata(app.folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_on_the_disk_and_in_order() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    assert_eq!(app.text("PRAGMA journal_mode").await, "wal");
+    // A copy of the files as they lie there is what a crash would leave.
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["test.db", "test.db-wal"] {
+        std::fs::copy(app.folder.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let store = Store::open(&crashed.path().join("test.db")).await.unwrap();
+    assert_eq!(store.users().await.unwrap().len(), 1);
+    assert_eq!(app.text("PRAGMA integrity_check").await, "ok");
+    store.close().await;
+    assert!(!crashed.path().join("test.db-wal").exists(), "closing writes the log back");
+}
+
+#[tokio::test]
+async fn the_writer_syncs_every_commit_and_trusts_no_schema() {
+    let app = TestApp::new().await;
+    let found = app
+        .app
+        .store
+        .write(|tx| {
+            Box::pin(async move {
+                let mut found = Vec::new();
+                for pragma in
+                    ["PRAGMA synchronous", "PRAGMA foreign_keys", "PRAGMA trusted_schema", "PRAGMA busy_timeout"]
+                {
+                    let row = (&mut *tx).fetch_one(sqlx::raw_sql(pragma)).await?;
+                    found.push(row.try_get::<i64, _>(0)?);
+                }
+                Ok(found)
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, [2, 1, 0, 3_000]);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_nothing() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    let result: Result<(), _> = app
+        .app
+        .store
+        .write(|tx| {
+            Box::pin(async move {
+                (&mut *tx).execute("DELETE FROM users").await?;
+                (&mut *tx).execute("DELETE FROM nothing").await?;
+                Ok(())
+            })
+        })
+        .await;
+    assert!(result.is_err());
+    assert_eq!(app.app.store.users().await.unwrap().len(), 1);
+    app.register("jane").await;
+}
+
+#[tokio::test]
+async fn many_writers_at_once_all_write() {
+    let app = TestApp::with(&[("HASH_QUEUE", "200")]).await;
+    let forms: Vec<_> = (0..100).map(|n| json!({"username": format!("user{n}"), "password": PASSWORD})).collect();
+    let answers = futures_util::future::join_all(forms.iter().map(|form| app.post("/register", form))).await;
+    assert!(answers.iter().all(|answer| answer.status == 201));
+    assert_eq!(app.app.store.users().await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn a_locked_database_is_unavailable_for_writing_and_recovers() {
+    let app = TestApp::new().await;
+    let (_, token) = app.as_user("john").await;
+    let mut other = app.db().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let answer = app.try_login("john", PASSWORD).await;
+    answer.refuses(503, "storage_unavailable", "");
+    assert_eq!(answer.header("retry-after"), "1");
+    app.get("/readyz", None).await.refuses(503, "storage_unavailable", "");
+    assert_eq!(app.get("/livez", None).await.status, 200);
+    assert_eq!(app.get("/me", Some(&token)).await.status, 200, "reading goes on");
+    other.execute("ROLLBACK").await.unwrap();
+    assert_eq!(app.try_login("john", PASSWORD).await.status, 200);
+    assert_eq!(app.get("/readyz", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_not_written_to_and_recovers() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    let (here, there) = (app.folder.path().join("test.db"), app.folder.path().join("away.db"));
+    std::fs::rename(&here, &there).unwrap();
+    app.try_login("john", PASSWORD).await.refuses(503, "storage_unavailable", "");
+    app.get("/readyz", None).await.refuses(503, "storage_unavailable", "");
+    std::fs::copy(&there, &here).unwrap();
+    app.try_login("john", PASSWORD).await.refuses(503, "storage_unavailable", "");
+    std::fs::rename(&there, &here).unwrap();
+    assert_eq!(app.try_login("john", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_full_or_read_only_database_is_unavailable_for_writing() {
+    let app = TestApp::new().await;
+    let (_, token) = app.as_user("john").await;
+    let long = format!("{}@example.org", "a".repeat(60));
+    let register =
+        async |name: &str| app.post("/register", &json!({"username": name, "password": PASSWORD, "email": long})).await;
+    let pragma = async |text: &'static str| {
+        let done = app.app.store.write(move |tx| Box::pin(async move { Ok(tx.execute(text).await.map(drop)?) }));
+        done.await.unwrap();
+    };
+    let refused = async |answer: Answer| {
+        answer.refuses(503, "storage_unavailable", "");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(app.get("/me", Some(&token)).await.status, 200, "reading goes on");
+    };
+    pragma("PRAGMA max_page_count = 1").await;
+    // There is room left in the last pages.
+    let mut n = 0;
+    let full = loop {
+        n += 1;
+        let answer = register(&format!("user{n}")).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        assert!(n < 1_000);
+    };
+    refused(full).await;
+    pragma("PRAGMA max_page_count = 1000000").await;
+    assert_eq!(register("later").await.status, 201);
+    assert_eq!(app.text("PRAGMA integrity_check").await, "ok");
+
+    // From here on the writer's connection cannot write (SQLITE_READONLY).
+    pragma("PRAGMA query_only = ON").await;
+    refused(register("last").await).await;
+    refused(app.try_login("john", PASSWORD).await).await;
+    app.get("/readyz", None).await.refuses(503, "storage_unavailable", "");
+}
+
+#[tokio::test]
+async fn every_lookup_of_a_request_goes_by_an_index() {
+    let app = TestApp::new().await;
+    let mut db = app.db().await;
+    for query in [
+        "SELECT * FROM users WHERE id = 'x'",
+        "SELECT * FROM users WHERE username_key = 'x'",
+        "SELECT * FROM users WHERE email_key = 'x' AND email_verified_at IS NOT NULL",
+        "UPDATE users SET last_login_at = 1 WHERE id = 'x' AND password_hash = 'y' AND disabled_at IS NULL",
+    ] {
+        let plan = format!("EXPLAIN QUERY PLAN {query}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(plan)).fetch_all(&mut db).await.unwrap();
+        for row in rows {
+            let step: String = row.get("detail");
+            assert!(step.starts_with("SEARCH users USING"), "{query}: {step}");
+        }
+    }
+}
+
+async fn database(folder: &Path) -> (std::path::PathBuf, SqliteConnection) {
+    let path = folder.join("test.db");
+    let store = Store::open(&path).await.unwrap();
+    store.close().await;
+    let db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    (path, db)
+}
+
+/// The error of opening, after which the file must be as it was.
+async fn refused(path: &Path) -> OpenError {
+    let before = std::fs::read(path).unwrap();
+    let error = Store::open(path).await.unwrap_err();
+    assert!(std::fs::read(path).unwrap() == before, "the file was changed");
+    error
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, bytes) in [b"not a database, but a text".to_vec(), vec![0; 4_096], vec![0xff; 50]].into_iter().enumerate() {
+        let path = folder.path().join(format!("{n}.db"));
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(refused(&path).await, OpenError::Unreadable { .. }), "{n}");
+    }
+    let error = Store::open(&folder.path().join("none/test.db")).await.unwrap_err();
+    assert!(matches!(error, OpenError::File { .. }));
+    let error = Store::open(folder.path()).await.unwrap_err();
+    assert!(matches!(error, OpenError::File { .. } | OpenError::Unreadable { .. }));
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, db) = database(folder.path()).await;
+    db.close().await.unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let page = 4_096;
+    // The magic, the page size, the first page's tree (the schema), and then each other page.
+    let mut damages = vec![(0, 16), (16, 2), (100, 200)];
+    damages.extend((1..whole.len() / page).map(|n| (n * page, 100)));
+    let mut refusals = 0;
+    for (at, length) in damages {
+        let mut bytes = whole.clone();
+        bytes[at..at + length].fill(0xa5);
+        std::fs::write(&path, &bytes).unwrap();
+        // A page that starting does not need (an index) is found when it is read.
+        let Err(_) = Store::open(&path).await else { continue };
+        assert!(std::fs::read(&path).unwrap() == bytes, "damage at {at} was written over");
+        refusals += 1;
+    }
+    assert!(refusals >= 5, "the header, the schema, the tables: {refusals}");
+    let half = &whole[..whole.len() / 2];
+    std::fs::write(&path, half).unwrap();
+    refused(&path).await;
+}
+
+#[tokio::test]
+async fn a_database_of_somebody_else_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    std::fs::write(&path, "").unwrap();
+    let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    db.execute("CREATE TABLE users (name TEXT)").await.unwrap();
+    db.close().await.unwrap();
+    assert!(matches!(refused(&path).await, OpenError::Foreign { .. }));
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_known_is_left_as_it_is() {
+    for (statement, why) in [
+        (
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)",
+            "migration 9999 is not known here",
+        ),
+        ("UPDATE _sqlx_migrations SET success = 0", "migration 1 was broken off"),
+        ("UPDATE _sqlx_migrations SET checksum = x'00'", "migration 1 differs from the one known here"),
+        ("ALTER TABLE _sqlx_migrations DROP COLUMN checksum", "cannot read"),
+        ("ALTER TABLE users DROP COLUMN password_hash", "cannot read"),
+        ("DROP TABLE _sqlx_migrations", "none of Hallpass"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut db) = database(folder.path()).await;
+        db.execute(statement).await.unwrap();
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
+        db.close().await.unwrap();
+        let error = refused(&path).await.to_string();
+        assert!(error.contains(why), "{statement}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_is_opened_again_and_by_two_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    let opened = futures_util::future::join_all((0..4).map(|_| Store::open(&path))).await;
+    for store in opened {
+        let store = store.unwrap();
+        store.check().await.unwrap();
+        store.close().await;
+    }
+    Store::open(&path).await.unwrap().close().await;
+}
