@@ -1,1 +1,9 @@
-fn main() {}
+//! The real program: how it starts, what it prints, what it withstands, how it ends.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may")]
+
+mod command;
+mod demo;
+mod hostile;
+mod logs;
+mod program;
+mod start;

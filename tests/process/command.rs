@@ -1,0 +1,103 @@
+//! The command line, beside a running server.
+
+use serde_json::Value;
+
+use super::program::{PASSWORD, SECRET_KEY, Server, command, run, text};
+
+#[test]
+fn a_secret_is_fresh_and_fit_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = || text(&command(folder.path(), &["secret"]).output().unwrap().stdout).trim_end().to_owned();
+    let (one, two) = (secret(), secret());
+    assert_ne!(one, two);
+    assert!(one.len() >= 43 && one.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{one}");
+    let output = command(folder.path(), &["config", "--json"]).env("SECRET_KEY", &one).output().unwrap();
+    let settings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(settings["SECRET_KEY"], "********");
+}
+
+#[test]
+fn the_document_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &["openapi"]).output().unwrap();
+    assert_eq!(text(&output.stdout).trim_end(), hallpass::api::spec().trim_end());
+}
+
+#[test]
+fn words_that_are_off_end_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["fly"][..], &["user"], &["user", "add"], &["serve", "--fast"], &["user", "add", "x", "--password", "y"]]
+    {
+        assert_eq!(command(folder.path(), arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn accounts_are_looked_after_while_the_server_runs() {
+    let server = Server::start(&[]);
+    let hallpass = |arguments: &[&str], input: &str| run(server.folder.path(), arguments, &[("LOG", "error")], input);
+    let ok = |arguments: &[&str], input: &str| {
+        let output = hallpass(arguments, input);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let fails = |arguments: &[&str], input: &str, why: &str| {
+        let output = hallpass(arguments, input);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains(why), "{arguments:?}: {}", text(&output.stderr));
+    };
+
+    let added = ok(
+        &["user", "add", "Admin", "--role", "admin", "--email", "a@example.org", "--json"],
+        &format!("{PASSWORD}\n"),
+    );
+    let added: Value = serde_json::from_str(&added).unwrap();
+    assert_eq!((&added["username"], &added["roles"]), (&"Admin".into(), &serde_json::json!(["user", "admin"])));
+    fails(&["user", "add", "ADMIN"], PASSWORD, "there is a user of this name");
+    fails(&["user", "add", "jane"], "short", "password must have at least 15 characters");
+    fails(&["user", "add", "jane"], "", "password must not be empty");
+    fails(&["user", "add", "ja ne"], PASSWORD, "username has a character that a user name cannot have");
+    fails(&["user", "add", "jane", "--role", "Boss"], PASSWORD, "`Boss` is not a role");
+
+    let (status, tokens) = server.login("admin", PASSWORD).await;
+    assert_eq!(status, 200);
+    let token = tokens["access_token"].as_str().unwrap();
+    assert_eq!(server.get("/me", token).await.1["id"], added["id"]);
+
+    let shown: Value = serde_json::from_str(&ok(&["user", "show", "admin", "--json"], "")).unwrap();
+    assert!(shown["last_login_at"].is_string() && shown["disabled_at"].is_null());
+    assert!(ok(&["user", "show", "admin"], "").contains("a@example.org"));
+    let listed: Value = serde_json::from_str(&ok(&["user", "list", "--json"], "")).unwrap();
+    assert_eq!(listed, serde_json::json!([shown]));
+    assert!(ok(&["user", "list"], "").contains("Admin"));
+
+    ok(&["user", "disable", "admin"], "");
+    assert_eq!(server.get("/me", token).await.1["code"], "session_ended");
+    assert_eq!(server.login("admin", PASSWORD).await.0, 401);
+    ok(&["user", "enable", "admin"], "");
+    assert_eq!(server.login("admin", PASSWORD).await.0, 200);
+
+    ok(&["user", "set-password", "admin"], "eight red lanterns\n");
+    assert_eq!(server.login("admin", PASSWORD).await.0, 401);
+    assert_eq!(server.login("admin", "eight red lanterns").await.0, 200);
+    fails(&["user", "set-password", "admin"], "passwordpassword", "is among the most common");
+
+    ok(&["user", "delete", "admin"], "");
+    assert_eq!(server.get("/me", token).await.1["code"], "user_not_found");
+    assert_eq!(ok(&["user", "list"], ""), "");
+    for verb in ["show", "disable", "enable", "delete", "set-password"] {
+        fails(&["user", verb, "admin"], PASSWORD, "there is no user \"admin\"");
+    }
+}
+
+#[test]
+fn no_secret_stands_in_the_arguments_or_the_environment_of_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["user", "add", "jane"], &[("LOG", "trace")], PASSWORD);
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{all}");
+    for secret in [PASSWORD, SECRET_KEY, "$argon2id"] {
+        assert!(!all.contains(secret), "{all}");
+    }
+}

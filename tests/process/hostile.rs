@@ -1,0 +1,162 @@
+//! Connections of somebody who means harm, and of somebody whose network is bad.
+
+use std::{io::Write, net::TcpStream, thread, time::Duration};
+
+use super::program::{PATIENCE, Server, read_all};
+
+const HEAD: &str = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+
+/// The status of an answer, and its code if it is a problem.
+fn verdict(answer: &str) -> (u16, String) {
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let code = answer.split(r#""code":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    (status, code.to_owned())
+}
+
+#[tokio::test]
+async fn heads_that_are_not_http_are_refused_before_they_are_requests() {
+    let server = Server::start(&[]);
+    let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(500));
+    for (request, statuses) in [
+        ("nonsense\r\n\r\n", &[400][..]),
+        ("GET /livez HTTP/3.0\r\n\r\n", &[400]),
+        ("GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", &[400]),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n", &[400]),
+        ("POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", &[400]),
+        ("POST /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", &[400]),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\n folded: x\r\n\r\n", &[400]),
+        ("GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", &[400]),
+        ("GET /livez HTTP/1.1\r\nHost: x\0\r\n\r\n", &[400]),
+        (&long, &[431]),
+        (&many, &[431]),
+        // HTTP/2 is not spoken.
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[400, 0]),
+    ] {
+        let answer = server.exchange(request.as_bytes());
+        let (status, _) = verdict(&answer);
+        assert!(statuses.contains(&status), "{request:.60}: {answer}");
+    }
+    assert_eq!(verdict(&server.exchange(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).0, 200);
+}
+
+#[tokio::test]
+async fn a_length_beside_chunks_does_not_smuggle_a_request() {
+    let server = Server::start(&[]);
+    let request = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\
+                   Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = server.exchange(request.as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(!server.log().contains("not_found"));
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_while_it_is_read() {
+    let server = Server::start(&[]);
+    let before = server.peak_memory();
+    let announced = format!("{HEAD}Content-Length: 1048576\r\n\r\n");
+    assert_eq!(verdict(&server.exchange(announced.as_bytes())), (413, "payload_too_large".to_owned()));
+
+    let mut stream = server.connect();
+    let mut sent = 0;
+    stream.write_all(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(65_536));
+    // 64 MiB, or until the server has had enough.
+    while sent < 1_000 && stream.write_all(chunk.as_bytes()).is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 1_000, "it was read to the end");
+    assert_eq!(server.get("/livez", "").await.0, 200);
+    assert!(
+        server.peak_memory() < before + 8 * 1024,
+        "{} KiB before, {} KiB at the peak",
+        before,
+        server.peak_memory()
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for_and_holds_nobody_up() {
+    let server = Server::start(&[]);
+    let slow = server.connect();
+    (&slow).write_all(format!("{HEAD}Content-Length: 50\r\n\r\n{{\"user").as_bytes()).unwrap();
+    let drip = slow.try_clone().unwrap();
+    let dripping = thread::spawn(move || {
+        // A byte a second keeps a deadline by the byte away, not one for the whole.
+        while (&drip).write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
+    assert_eq!(server.get("/livez", "").await.0, 200);
+    let answer = tokio::task::spawn_blocking(move || read_all(&mut { slow })).await.unwrap();
+    assert_eq!(verdict(&answer), (408, "request_timeout".to_owned()));
+    dripping.join().unwrap();
+}
+
+#[tokio::test]
+async fn heads_that_never_end_are_cut_off_and_do_not_hold_up_the_end() {
+    let mut server = Server::start(&[]);
+    let half: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(server.get("/livez", "").await.0, 200);
+    let late: Vec<TcpStream> = {
+        let mut half = half;
+        // The deadline of a head closes the connection.
+        let answer = read_all(&mut half[0]);
+        assert!(matches!(verdict(&answer).0, 408 | 0), "{answer}");
+        half.drain(1..).collect()
+    };
+    let fresh = (0..50).map(|_| {
+        let mut stream = server.connect();
+        stream.write_all(b"POST /login HTTP/1.1\r\n").unwrap();
+        stream
+    });
+    let fresh: Vec<TcpStream> = fresh.collect();
+    server.signal("TERM");
+    let begun = std::time::Instant::now();
+    assert!(server.wait().success());
+    // A bound that the server promises, not a measurement.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    drop((late, fresh));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_nothing_behind() {
+    let server = Server::start(&[]);
+    let body = r#"{"username":"nobody","password":"x"}"#;
+    for _ in 0..50 {
+        let mut stream = server.connect();
+        write!(stream, "{HEAD}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    }
+    let begun = std::time::Instant::now();
+    // Whoever comes after them is served.
+    while server.login("nobody", "x").await.0 == 503 {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert_eq!(server.login("nobody", "x").await.0, 401);
+}
+
+#[tokio::test]
+async fn without_files_for_connections_it_waits_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = super::program::free_port();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 64; exec \"$0\" serve", env!("CARGO_BIN_EXE_hallpass")]);
+    command.current_dir(folder.path()).env("SECRET_KEY", super::program::SECRET_KEY).env("PORT", port.to_string());
+    let server = Server::spawn(command, folder, port);
+    let held: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+    let begun = std::time::Instant::now();
+    while !server.log().contains("accept_failed") {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(held);
+    assert_eq!(server.get("/livez", "").await.0, 200);
+    assert_eq!(server.login("nobody", "x").await.0, 401);
+}

@@ -1,0 +1,79 @@
+//! What is logged, and what is not.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::program::{PASSWORD, SECRET_KEY, Server, read_all};
+
+#[tokio::test]
+async fn a_request_is_one_line_with_its_route_and_its_id() {
+    let server = Server::start(&[]);
+    let answer = reqwest::get(server.url("/nope?token=canary")).await.unwrap();
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    server.get("/me", "x").await;
+    let log = server.log();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["event"] == "request").collect();
+    assert_eq!(requests.len(), 2, "{log}");
+    assert_eq!((&requests[0]["status"], &requests[0]["route"]), (&json!(404), &json!("-")));
+    assert_eq!(requests[0]["span"]["id"], id);
+    assert_eq!((&requests[1]["method"], &requests[1]["route"]), (&json!("GET"), &json!("/me")));
+    assert!(requests[1]["duration_us"].is_u64() && requests[1]["timestamp"].as_str().unwrap().ends_with('Z'));
+    assert!(!log.contains("canary"));
+}
+
+#[tokio::test]
+async fn what_matters_for_security_is_an_event_with_a_code() {
+    let server = Server::start(&[]);
+    let user = server.register("john").await;
+    server.login("john", PASSWORD).await;
+    server.login("john", "wrong").await;
+    server.login("nobody", "wrong").await;
+    let log = server.log();
+    for (event, reason, id) in [
+        ("register", Value::Null, &user["id"]),
+        ("login", Value::Null, &user["id"]),
+        ("login_failed", json!("password"), &user["id"]),
+        ("login_failed", json!("unknown"), &Value::Null),
+    ] {
+        let found = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).any(|line| {
+            line["event"] == event
+                && line["reason"] == reason
+                && line["user_id"] == *id
+                && line["address"] == "127.0.0.1"
+        });
+        assert!(found, "{event} {reason}: {log}");
+    }
+    assert!(log.contains(r#""event":"start""#) && log.contains(r#""synchronous":"full""#));
+}
+
+#[tokio::test]
+async fn at_its_most_talkative_the_log_holds_no_secret() {
+    for format in ["json", "text"] {
+        let server = Server::start(&[("LOG", "trace"), ("LOG_FORMAT", format)]);
+        server.register("john").await;
+        let (_, tokens) = server.login("john", PASSWORD).await;
+        let token = tokens["access_token"].as_str().unwrap();
+        let (_, me) = server.get("/me", token).await;
+        assert_eq!(me["username"], "john");
+        server.login("john", "canary-wrong-password").await;
+        // People type their password into the field above it.
+        server.login("canary-as-a-name", "x").await;
+        server.get("/me", "canary.bad.token").await;
+        server.post("/login", &json!({"username": "john", "password": ["canary-of-a-wrong-type"]})).await;
+        server.post("/register", &json!({"username": "x", "password": "canary"})).await;
+        server.post("/register", &json!({"username": "canary\u{1b}[2J\n{\"fake\":1}", "password": PASSWORD})).await;
+        let mut stream = server.connect();
+        let request = "GET /me?access_token=canary HTTP/1.1\r\nHost: canary\r\nCookie: canary\r\nReferer: canary\r\n\
+                       User-Agent: canary\r\nX-Request-Id: canary\r\nAuthorization: Basic canary\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        read_all(&mut stream);
+        let signature = token.rsplit('.').next().unwrap();
+        let log = server.log();
+        assert!(log.contains("login_failed"));
+        for secret in [PASSWORD, SECRET_KEY, token, signature, "$argon2id", "canary", "\u{1b}[2J"] {
+            assert!(!log.contains(secret), "{format}: {secret} in {log}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Runs the program in a folder of its own, with no environment but what a test gives.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const SECRET_KEY: &str = "k2v8QmZ4yPz1TgXh7NwRcB5sJd9LfAe3UuYoWi6Mx0E";
+pub const PASSWORD: &str = "seven green lanterns";
+
+/// The longest that anything here is waited for: far more than it takes, and than the server's deadlines.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
+    command.args(arguments).current_dir(folder).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end, with a text on its standard input.
+pub fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], input: &str) -> Output {
+    let mut command = command(folder, arguments);
+    command.env("SECRET_KEY", SECRET_KEY).envs(settings.iter().copied());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that fails before it reads its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running server. Killed when dropped.
+pub struct Server {
+    pub folder: TempDir,
+    pub port: u16,
+    child: Child,
+}
+
+impl Server {
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), &["serve"], settings)
+    }
+
+    pub fn start_in(folder: TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let mut command = command(folder.path(), arguments);
+        command.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).envs(settings.iter().copied());
+        Self::spawn(command, folder, port)
+    }
+
+    /// Waits until it answers.
+    pub fn spawn(mut command: Command, folder: TempDir, port: u16) -> Self {
+        let (out, log) = (File::create(folder.path().join("out")), File::create(folder.path().join("log")));
+        let child = command.stdout(out.unwrap()).stderr(log.unwrap()).spawn().unwrap();
+        let mut server = Self { folder, port, child };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = server.child.try_wait().unwrap() {
+                panic!("ended with {status}: {}", server.log());
+            }
+            assert!(begun.elapsed() < PATIENCE, "does not listen: {}", server.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    pub fn out(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("out")).unwrap()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends bytes and reads until the server closes the connection.
+    pub fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        read_all(&mut stream)
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = reqwest::Client::new().post(self.url(path)).json(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        let answer = reqwest::Client::new().get(self.url(path)).bearer_auth(token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub async fn register(&self, username: &str) -> Value {
+        let (status, user) = self.post("/register", &json!({"username": username, "password": PASSWORD})).await;
+        assert_eq!(status, 201, "{user}");
+        user
+    }
+
+    pub async fn login(&self, username: &str, password: &str) -> (u16, Value) {
+        self.post("/login", &json!({"username": username, "password": password})).await
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Peak memory in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        // A panic in the server fails the test that provoked it, unless it is failing already.
+        if !std::thread::panicking() {
+            assert!(
+                !log.contains("panicked") && !log.contains("\"panic\"") && !log.contains("internal_error"),
+                "{log}"
+            );
+        }
+    }
+}
+
+/// Reads until the other side closes, or breaks off.
+pub fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,181 @@
+//! Settings, starting, and ending.
+
+use std::{io::Write, os::unix::fs::PermissionsExt, time::Duration};
+
+use serde_json::json;
+
+use super::program::{PASSWORD, SECRET_KEY, Server, command, read_all, run, text};
+
+#[tokio::test]
+async fn without_a_secret_it_says_how_to_make_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("SECRET_KEY: is required; run `hallpass secret` to make one"), "{complaint}");
+    assert!(!folder.path().join("hallpass.db").exists());
+}
+
+#[test]
+fn every_mistake_is_named_at_once_and_no_secret_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let weak = "canary-canary-canary-canary-canary-canary-";
+    let settings =
+        [("SECRET_KEY", weak), ("PORT", "http"), ("HOST", "0.0.0.0"), ("ARGON2_MEMORY_KIB", "1024"), ("LOG", "loud")];
+    let output = run(folder.path(), &["serve"], &settings, "");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    let complaint = text(&output.stderr);
+    for name in ["SECRET_KEY", "PORT", "PUBLIC_URL", "ARGON2_MEMORY_KIB", "LOG"] {
+        assert!(complaint.contains(&format!("\n  {name}: ")), "{complaint}");
+    }
+    assert!(!complaint.contains("canary"), "{complaint}");
+}
+
+#[test]
+fn the_file_of_settings_is_read_and_the_environment_goes_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dotenv = folder.path().join(".env");
+    let config = |environment: &[(&str, &str)]| {
+        let output = command(folder.path(), &["config"]).envs(environment.iter().copied()).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    std::fs::write(
+        &dotenv,
+        format!("# a comment\nSECRET_KEY='{SECRET_KEY}'\nPORT=8123\nSMTP_FROM='Hallpass <a@b.c>'\n"),
+    )
+    .unwrap();
+    let (code, out, _) = config(&[("HOST", "::1"), ("PASSWORD_MIN_LENGTH", "")]);
+    assert_eq!(code, 0);
+    for line in
+        ["SECRET_KEY=********", "PORT=8123", "HOST=::1", "PUBLIC_URL=http://[::1]:8123", "PASSWORD_MIN_LENGTH=15"]
+    {
+        assert!(out.lines().any(|found| found == line), "{out}");
+    }
+    assert!(config(&[("PORT", "8124")]).1.contains("PORT=8124"));
+
+    std::fs::write(&dotenv, format!("SECRET_KEYS='{SECRET_KEY}'\n")).unwrap();
+    let (code, _, complaint) = config(&[("SECRET_KEY", SECRET_KEY)]);
+    assert_eq!(code, 1);
+    assert!(complaint.contains("SECRET_KEYS: is no setting; did you mean SECRET_KEY?"), "{complaint}");
+
+    std::fs::write(&dotenv, format!("SECRET_KEY={SECRET_KEY} canary line\n")).unwrap();
+    let (code, _, complaint) = config(&[]);
+    assert_eq!(code, 1);
+    assert!(complaint.contains(".env: has a line") && !complaint.contains("canary"), "{complaint}");
+}
+
+#[test]
+fn the_sample_of_settings_lists_them_and_starts_once_the_secret_is_filled_in() {
+    let sample = include_str!("../../.env.example");
+    for name in hallpass::config::NAMES {
+        assert!(sample.contains(name), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), sample).unwrap();
+    let output = command(folder.path(), &["config"]).output().unwrap();
+    assert_eq!(text(&output.stderr).matches("\n  ").count(), 1, "{}", text(&output.stderr));
+    std::fs::write(folder.path().join(".env"), sample.replace("SECRET_KEY=''", &format!("SECRET_KEY='{SECRET_KEY}'")))
+        .unwrap();
+    let output = command(folder.path(), &["config"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn it_serves_without_a_command_and_ends_at_a_signal() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start_in(tempfile::tempdir().unwrap(), &[], &[]);
+        server.register("john").await;
+        let file = server.folder.path().join("hallpass.db");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        server.signal(signal);
+        assert!(server.wait().success(), "{}", server.log());
+        assert!(server.log().contains(r#""event":"stop""#));
+        assert!(!server.folder.path().join("hallpass.db-wal").exists(), "the log was written back");
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_kill() {
+    let server = Server::start(&[]);
+    server.register("john").await;
+    let path = server.folder.path().join("hallpass.db");
+    server.signal("KILL");
+    let again = tempfile::tempdir().unwrap();
+    std::fs::copy(&path, again.path().join("hallpass.db")).unwrap();
+    std::fs::copy(path.with_extension("db-wal"), again.path().join("hallpass.db-wal")).unwrap();
+    let server = Server::start_in(again, &[], &[]);
+    assert_eq!(server.login("john", PASSWORD).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_before_the_end() {
+    // A hash of some seconds.
+    let mut server =
+        Server::start(&[("ARGON2_MEMORY_KIB", "131072"), ("ARGON2_ITERATIONS", "8"), ("HASH_THREADS", "1")]);
+    let body = json!({"username": "nobody", "password": "x"}).to_string();
+    let mut stream = server.connect();
+    write!(
+        stream,
+        "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.signal("TERM");
+    let answer = read_all(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(server.wait().success());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err());
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let mut server = Server::start(&[]);
+    let mut held = server.connect();
+    held.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(server.is_running());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_port_in_use_and_a_database_that_cannot_be_used_are_said_in_a_line() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["serve"], &[("PORT", &server.port.to_string())], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is in use"), "{}", text(&output.stderr));
+
+    std::fs::write(folder.path().join("hallpass.db"), "no database").unwrap();
+    let output = run(folder.path(), &["serve"], &[], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot read the database hallpass.db"), "{}", text(&output.stderr));
+    assert_eq!(std::fs::read(folder.path().join("hallpass.db")).unwrap(), b"no database");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_refuses_writes_and_nothing_is_lost() {
+    // A file may not grow over 200 KiB here; the signal that says so is ignored, as it is for a full disk.
+    let folder = tempfile::tempdir().unwrap();
+    let port = super::program::free_port();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$0\" serve", env!("CARGO_BIN_EXE_hallpass")]);
+    command.current_dir(folder.path()).env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).env("LOG", "error");
+    let server = Server::spawn(command, folder, port);
+    let mut made = Vec::new();
+    let refusal = loop {
+        let name = format!("user{}", made.len());
+        let (status, body) = server.post("/register", &json!({"username": name, "password": PASSWORD})).await;
+        if status != 201 {
+            break (status, body["code"].clone());
+        }
+        made.push(name);
+        assert!(made.len() < 1_000);
+    };
+    assert_eq!(refusal, (503, json!("storage_unavailable")));
+    let output = run(server.folder.path(), &["user", "list"], &[], "");
+    assert_eq!(text(&output.stdout).lines().count(), made.len(), "all that was acknowledged, and no more");
+}
