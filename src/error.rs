@@ -56,7 +56,7 @@ pub struct FieldError {
 
 impl FieldError {
     /// What is wrong at a pointer.
-    pub fn new(pointer: impl Into<String>, detail: impl ToString) -> Self {
+    pub fn new(pointer: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         Self { pointer: pointer.into(), detail: detail.to_string() }
     }
 }

@@ -14,7 +14,7 @@ mod problem;
 pub mod serve;
 mod session;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt, Response, Route, get};
 use poem_openapi::{ExtraHeader, OpenApiService, Tags};
@@ -71,14 +71,11 @@ fn service() -> OpenApiService<Apis, ()> {
 
 /// The methods of each path of the document. `HEAD` is wherever `GET` is.
 fn methods() -> Methods {
-    #[derive(serde::Deserialize)]
-    struct Document {
-        paths: BTreeMap<String, BTreeMap<String, serde::de::IgnoredAny>>,
-    }
-    let paths = serde_json::from_str::<Document>(&spec()).map(|document| document.paths).unwrap_or_default();
-    let list = |operations: BTreeMap<String, _>| {
-        let names = operations.into_keys().map(|method| method.to_ascii_uppercase());
-        names.map(|name| if name == "GET" { "GET, HEAD".to_owned() } else { name }).collect::<Vec<_>>().join(", ")
+    let document: serde_json::Value = serde_json::from_str(&spec()).unwrap_or_default();
+    let paths = document.get("paths").and_then(|paths| paths.as_object()).into_iter().flatten();
+    let list = |operations: &serde_json::Value| {
+        let names = operations.as_object().into_iter().flat_map(|operations| operations.keys());
+        names.map(|name| if name == "get" { "GET, HEAD".to_owned() } else { name.to_uppercase() }).collect::<Vec<_>>()
     };
-    paths.into_iter().map(|(path, operations)| (path, list(operations))).collect()
+    paths.map(|(path, operations)| (path.clone(), list(operations).join(", "))).collect()
 }

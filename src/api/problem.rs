@@ -116,7 +116,8 @@ impl Problem {
     /// `WWW-Authenticate` (RFC 6750, section 3): bare without credentials, with what is wrong otherwise.
     pub(super) fn challenge(&self) -> Option<String> {
         match self.code {
-            Code::NotAuthenticated => Some("Bearer".to_owned()),
+            // RFC 9110, section 15.5.2 asks for a challenge on every 401.
+            Code::NotAuthenticated | Code::InvalidCredentials => Some("Bearer".to_owned()),
             Code::TokenExpired
             | Code::InvalidToken
             | Code::InvalidTokenPayload
@@ -124,8 +125,6 @@ impl Problem {
             | Code::SessionEnded => {
                 Some(format!(r#"Bearer error="invalid_token", error_description="{}""#, self.detail))
             }
-            // RFC 9110, section 15.5.2 asks for a challenge on every 401.
-            Code::InvalidCredentials => Some("Bearer".to_owned()),
             _ => None,
         }
     }

@@ -34,7 +34,7 @@ const HEAD_LIMIT: usize = 16 * 1024;
 const CONNECTIONS: usize = 4_096;
 
 /// After so long a connection finishes its request and closes, so that a reader that never reads ends too.
-const LIFE: Duration = Duration::from_secs(300);
+const LIFE: Duration = Duration::from_mins(5);
 
 /// How long what is under way may take when a connection, or the server, ends.
 const GRACE: Duration = Duration::from_secs(9);

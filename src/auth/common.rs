@@ -12,7 +12,7 @@ static LIST: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("common-passwor
 pub fn is_common(folded: &str) -> bool {
     let is_listed = |text: &str| LIST.binary_search(&text).is_ok();
     (1..=folded.len() / 8)
-        .filter(|times| folded.len() % times == 0)
+        .filter(|times| folded.len().is_multiple_of(*times))
         .filter_map(|times| folded.get(..folded.len() / times))
         .any(|unit| is_listed(unit) && is_made_of(folded, unit))
 }

@@ -356,13 +356,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_one_answer_and_no_thread() {
         let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
-        let result = hasher
-            .run(|_| {
-                if true {
-                    panic!("provoked")
-                }
-            })
-            .await;
+        let result = hasher.run(|_| -> () { panic!("provoked") }).await;
         assert!(matches!(result, Err(Error::Internal(_))));
         assert!(hasher.hash(password("a")).await.is_ok());
     }

@@ -207,7 +207,7 @@ mod tests {
         #[test]
         fn a_parsed_password_parses_to_itself(text in "\\PC{1,40}") {
             if let Ok(once) = parse(&text) {
-                let again = parse(&String::from_utf8(once.as_bytes().to_vec()).unwrap()).unwrap();
+                let again = parse(std::str::from_utf8(once.as_bytes()).unwrap()).unwrap();
                 prop_assert_eq!(again.as_bytes(), once.as_bytes());
             }
         }

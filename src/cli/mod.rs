@@ -41,7 +41,7 @@ enum Command {
     Serve,
     /// Serve a seeded demo on loopback; nothing to set up.
     Demo(Demo),
-    /// Print a fresh SECRET_KEY.
+    /// Print a fresh `SECRET_KEY`.
     Secret,
     /// Print the effective settings, secrets masked.
     Config {

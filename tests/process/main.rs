@@ -1,5 +1,5 @@
 //! The real program: how it starts, what it prints, what it withstands, how it ends.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod command;
 mod demo;

@@ -16,7 +16,7 @@ pub const SECRET_KEY: &str = "k2v8QmZ4yPz1TgXh7NwRcB5sJd9LfAe3UuYoWi6Mx0E";
 pub const PASSWORD: &str = "seven green lanterns";
 
 /// The longest that anything here is waited for: far more than it takes, and than the server's deadlines.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));

@@ -1,0 +1,56 @@
+# make check: everything that is checked. make test: what needs no other program.
+
+TOOLS := target/tools
+VENV := $(TOOLS)/venv
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: check test format lint doc queries licenses browser interop schema picture bench tools
+
+check: format lint doc queries licenses test interop browser schema
+
+test:
+	cargo test
+
+format:
+	cargo fmt --check
+
+lint:
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+# .sqlx is what the queries and the migrations say.
+queries:
+	mkdir -p target/queries && rm -f target/queries/check.db*
+	DATABASE_URL=sqlite://$(CURDIR)/target/queries/check.db sqlx database create
+	DATABASE_URL=sqlite://$(CURDIR)/target/queries/check.db sqlx migrate run
+	DATABASE_URL=sqlite://$(CURDIR)/target/queries/check.db SQLX_OFFLINE=false cargo sqlx prepare --check
+
+licenses:
+	cargo deny --locked check licenses bans sources
+
+browser:
+	cargo test --locked --test browser -- --ignored
+
+interop: tools
+	cargo test --locked --test interop -- --ignored
+	cargo test --locked --test process -- --ignored
+
+# The document against the server: every answer has a status, a type and a body that the document names.
+schema: tools
+	tests/schema/run $(VENV)/bin/schemathesis
+
+picture:
+	HALLPASS_PICTURE=$(CURDIR)/docs/swagger-ui.png cargo test --test browser -- --ignored
+
+bench:
+	cargo bench --bench throughput
+
+tools: $(TOOLS)/done
+
+$(TOOLS)/done: examples/fastapi/requirements.txt examples/express/package.json tests/schema/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r examples/fastapi/requirements.txt -r tests/schema/requirements.txt
+	npm install --prefix examples/express --no-package-lock --no-audit --no-fund --loglevel error
+	touch $@
