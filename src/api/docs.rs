@@ -46,6 +46,12 @@ impl DocsApi {
     }
 }
 
+/// Where the head of the template starts.
+const HEAD: &str = "<head>\n";
+
+/// The same, with an empty icon: without one, browsers ask for `/favicon.ico` and complain that there is none.
+const HEAD_WITH_ICON: &str = "<head>\n    <link rel=\"icon\" href=\"data:,\">\n";
+
 /// A page that is made once, compressed once, and named by its digest.
 struct Page {
     plain: Vec<u8>,
@@ -101,7 +107,7 @@ pub fn swagger_ui(make: impl Fn() -> String + Send + Sync + 'static) -> impl End
     let page = OnceLock::new();
     make_sync(move |request: Request| {
         let page = page.get_or_init(|| {
-            let html = authorize_after_login(&make());
+            let html = adapt(&make());
             let policy = policy(&html);
             Page::new(html, "text/html; charset=utf-8", Some(policy))
         });
@@ -109,8 +115,13 @@ pub fn swagger_ui(make: impl Fn() -> String + Send + Sync + 'static) -> impl End
     })
 }
 
-fn authorize_after_login(html: &str) -> String {
-    html.replacen(START, AUTHORIZING_START, 1)
+/// `tests/browser` sees whether the template is still the one that this changes.
+fn adapt(html: &str) -> String {
+    html.replacen("<title>Swagger UI</title>", "<title>Hallpass</title>", 1).replacen(HEAD, HEAD_WITH_ICON, 1).replacen(
+        START,
+        AUTHORIZING_START,
+        1,
+    )
 }
 
 /// Lets run and apply what stands in the page, by digest, and nothing else.

@@ -7,6 +7,7 @@ mod body;
 mod context;
 mod cors;
 mod docs;
+mod document;
 mod edge;
 mod guard;
 mod health;
@@ -43,10 +44,7 @@ pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> 
     methods.insert("/".to_owned(), "GET, HEAD".to_owned());
     let mut route = Route::new().nest("/", service());
     if app.config.docs {
-        let pages = [
-            ("/docs", get(docs::swagger_ui(|| service().swagger_ui_html()))),
-            ("/openapi.json", get(docs::document(spec()))),
-        ];
+        let pages = [("/docs", get(docs::swagger_ui(swagger_ui_html))), ("/openapi.json", get(docs::document(spec())))];
         for (path, page) in pages {
             route = route.at(path, page);
             methods.insert(path.to_owned(), "GET, HEAD".to_owned());
@@ -57,7 +55,13 @@ pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> 
 
 /// The document: what `GET /openapi.json` and `hallpass openapi` print.
 pub fn spec() -> String {
-    service().spec()
+    document::finish(&service().spec())
+}
+
+fn swagger_ui_html() -> String {
+    let service = service();
+    let generated = service.spec();
+    service.swagger_ui_html().replacen(&generated, &document::finish(&generated), 1)
 }
 
 fn service() -> OpenApiService<Apis, ()> {
