@@ -20,6 +20,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
+use serde_path_to_error::Segment;
 use zeroize::Zeroizing;
 
 use super::problem::{Code, Problem};
@@ -115,13 +116,13 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = explain(&error.path().to_string(), &error.inner().to_string());
+        let field = explain(pointer(error.path()), &error.inner().to_string());
         Error::Validation(vec![field]).into()
     })
 }
 
 /// Says in our own words what serde found: its text names types of this program, and may hold the value.
-fn explain(path: &str, text: &str) -> FieldError {
+fn explain(pointer: String, text: &str) -> FieldError {
     if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
         return FieldError::new(format!("/{name}"), "is required");
     }
@@ -136,8 +137,17 @@ fn explain(path: &str, text: &str) -> FieldError {
         Some(_) => "must be a string",
         None => NO_OBJECT,
     };
-    let pointer = if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
     FieldError::new(pointer, detail)
+}
+
+/// RFC 6901. The names are those of our own types: what they do not know is refused before it is entered.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let step = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{key}"),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    };
+    path.iter().map(step).collect()
 }
 
 /// Any JSON in which no object has a name twice. Parsers disagree on which one counts (RFC 8259, section 4).
@@ -245,7 +255,7 @@ mod tests {
             (r#"{"name": 1}"#, "/name: must be a string"),
             (r#"{"name": {"$ne": null}}"#, "/name: must be a string"),
             (r#"{"name": "x", "tags": "secret"}"#, "/tags: must be an array"),
-            (r#"{"name": "x", "tags": ["a", 5]}"#, "/tags[1]: must be a string"),
+            (r#"{"name": "x", "tags": ["a", 5]}"#, "/tags/1: must be a string"),
             (r#"{"name": "x", "secret": "secret"}"#, ": has a member that the operation does not know"),
         ] {
             assert_eq!(refusal(text), (StatusCode::UNPROCESSABLE_ENTITY, errors.to_owned()), "{text}");

@@ -66,7 +66,8 @@ impl Page {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         // Writing to memory does not fail; if it did, the page would be served as it is.
         let gzip = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).unwrap_or_default();
-        let etag = format!("\"{}\"", hash(text.as_bytes()));
+        // Weak: plain and compressed are the same page.
+        let etag = format!("W/\"{}\"", hash(text.as_bytes()));
         Self { plain: text.into_bytes(), gzip, content_type, policy, etag }
     }
 
@@ -82,7 +83,7 @@ impl Page {
         if let Some(policy) = &self.policy {
             response = response.header(header::CONTENT_SECURITY_POLICY, policy);
         }
-        if wants(header::IF_NONE_MATCH, &self.etag) || wants(header::IF_NONE_MATCH, &format!("W/{}", self.etag)) {
+        if wants(header::IF_NONE_MATCH, &self.etag) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
         let response = response.content_type(self.content_type);

@@ -62,6 +62,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             let detail = "There must be one Authorization header";
             return Err(Problem::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, detail).into());
         }
+        // `CONNECT host:port` has no path, which poem's router takes for granted.
+        if request.uri().path_and_query().is_none() {
+            return Err(NotFoundError.into());
+        }
         let work = tokio::time::timeout(DEADLINE, self.inner.call(request));
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(result)) => result,
@@ -72,9 +76,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 
     /// What an error of the framework is to the client.
-    fn problem(&self, error: &poem::Error, route: &str) -> Problem {
+    fn problem(&self, error: &poem::Error, route: &str, has_bearer: bool) -> Problem {
         if error.is::<AuthorizationError>() {
-            return Error::NotAuthenticated.into();
+            // A bearer token of other bytes than a header can have as text is one all the same.
+            return if has_bearer { Error::InvalidToken } else { Error::NotAuthenticated }.into();
         }
         if error.is::<NotFoundError>() {
             return Problem::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path");
@@ -93,7 +98,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         Error::internal(error.to_string()).into()
     }
 
-    fn finish(&self, outcome: Result<Response>, request_id: &str) -> (Response, PathPattern) {
+    fn finish(&self, outcome: Result<Response>, request_id: &str, has_bearer: bool) -> (Response, PathPattern) {
         let unknown = || PathPattern("-".into());
         let (mut response, route) = match outcome {
             Ok(response) => {
@@ -102,7 +107,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             }
             Err(error) => {
                 let route = error.data().cloned().filter(|_| !error.is::<NotFoundError>()).unwrap_or_else(unknown);
-                let problem = error.data().cloned().unwrap_or_else(|| self.problem(&error, &route.0));
+                let problem = error.data().cloned().unwrap_or_else(|| self.problem(&error, &route.0, has_bearer));
                 (write(&problem, request_id), route)
             }
         };
@@ -130,13 +135,14 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         request.extensions_mut().insert(context);
         let method = request.method().clone();
         let origin = self.cors.origin(&request);
+        let has_bearer = has_bearer(request.headers());
 
         async {
             let outcome = match Cors::preflight(&request, origin.as_ref()) {
                 Some(response) => Ok(response),
                 None => self.answer(request).await,
             };
-            let (mut response, route) = self.finish(outcome, &request_id);
+            let (mut response, route) = self.finish(outcome, &request_id, has_bearer);
             self.cors.apply(origin, &mut response);
             tracing::info!(
                 event = "request",
@@ -150,6 +156,11 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         .instrument(span)
         .await
     }
+}
+
+fn has_bearer(headers: &HeaderMap) -> bool {
+    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..7));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
 }
 
 fn write(problem: &Problem, request_id: &str) -> Response {

@@ -72,7 +72,7 @@ impl Cost {
 pub enum Verdict {
     /// The password is the right one.
     Match {
-        /// The stored hash was made at another cost than today's and should be made anew.
+        /// The stored hash was made at a lower cost than today's and should be made anew.
         outdated: bool,
     },
     /// It is not, or there was nothing to compare it with.
@@ -168,7 +168,7 @@ fn verify(
     };
     let tag = derive(known.cost, password.as_bytes(), &known.salt, memory);
     if tag.is_some_and(|tag| verify_slices_are_equal(&tag, &known.tag).is_ok()) {
-        return Verdict::Match { outdated: known.cost != today };
+        return Verdict::Match { outdated: known.cost.work() < today.work() };
     }
     // A hash of cheaper days is refused no sooner than one of today, or an account that does not exist.
     spend(today.work().saturating_sub(known.cost.work()), today, memory);
@@ -263,12 +263,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_cost_matches_and_is_outdated() {
+    async fn a_hash_of_a_lower_cost_matches_and_is_outdated() {
         let old = Hasher::start(CHEAP, 1, 8).unwrap();
         let new = Hasher::start(Cost { iterations: 2, ..CHEAP }, 1, 8).unwrap();
         let hash = old.hash(password("right")).await.unwrap();
         let verdict = new.verify(Some(password("right")), Some(hash.clone())).await.unwrap();
         assert_eq!(verdict, Verdict::Match { outdated: true });
+        let dear = new.hash(password("right")).await.unwrap();
+        let verdict = old.verify(Some(password("right")), Some(dear)).await.unwrap();
+        assert_eq!(verdict, Verdict::Match { outdated: false }, "nothing is made weaker");
         assert_eq!(new.verify(Some(password("wrong")), Some(hash)).await.unwrap(), Verdict::Mismatch);
     }
 

@@ -37,17 +37,15 @@ pub(super) fn prepare(dir: &Path, port: u16, reset: bool) -> Result<Config, Fail
         }
     }
     let secret = secret(dir).map_err(|error| about(&error))?;
-    let database = dir.join(DATABASE);
     let mut values: Values = config::environment();
     values.retain(|name, _| name == "LOG" || name == "LOG_FORMAT");
-    for (name, value) in [
-        ("SECRET_KEY", secret),
-        ("DATABASE_URL", format!("sqlite://{}", database.to_str().ok_or("the folder's name is not UTF-8")?)),
-        ("PORT", port.to_string()),
-    ] {
+    for (name, value) in [("SECRET_KEY", secret), ("PORT", port.to_string())] {
         values.insert(name.to_owned(), value);
     }
-    Ok(Config::from_values(&values)?)
+    let mut config = Config::from_values(&values)?;
+    // As it is: a folder's name may have what a URL cannot.
+    config.database = dir.join(DATABASE);
+    Ok(config)
 }
 
 /// The secret of this folder, made the first time.
@@ -65,10 +63,11 @@ fn secret(dir: &Path) -> io::Result<String> {
 }
 
 pub(super) async fn run(config: Config, dir: &Path) -> Result<(), Failure> {
+    let listener = serve::bind(&config).await?;
     let app = App::build(config, Clock::System).await?;
     seed(&app).await?;
-    let page = welcome(&app.config.public_url, dir);
-    serve::listen(app, |_| out(&page)).await
+    out(&welcome(&app.config.public_url, dir))?;
+    serve::serve(app, listener).await
 }
 
 /// Once: users that were changed or deleted since stay so.

@@ -1,4 +1,4 @@
-use std::{future::pending, io, net::SocketAddr, sync::Arc};
+use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -9,28 +9,36 @@ use super::Failure;
 use crate::{api, app::App, clock::Clock, config::Config};
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    // First of all: whoever takes the wrong port leaves no database behind.
+    let listener = bind(&config).await?;
     let app = App::build(config, Clock::System).await?;
-    listen(app, |_| Ok(())).await
+    serve(app, listener).await
 }
 
-/// Serves until the process is told to end. `ready` is called once it listens.
-pub(super) async fn listen(app: App, ready: impl FnOnce(&App) -> io::Result<()>) -> Result<(), Failure> {
+/// Takes the port.
+pub(super) async fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::new(config.host, config.port);
+    TcpListener::bind(address).await.map_err(|error| in_use(address, &error))
+}
+
+/// Serves until the process is told to end.
+pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure> {
     let app = Arc::new(app);
-    let address = SocketAddr::new(app.config.host, app.config.port);
-    let listener = TcpListener::bind(address).await.map_err(|error| in_use(address, &error))?;
     let stop = stop_signal()?;
     if !app.config.is_https() && !app.config.host.is_loopback() {
         tracing::warn!(event = "no_tls", "PUBLIC_URL is plain http: passwords and tokens can be read on the way");
     }
+    if std::fs::metadata(&app.config.database)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(event = "database_readable_by_others", "the database file should have mode 0600");
+    }
     tracing::info!(
         event = "start",
         version = env!("CARGO_PKG_VERSION"),
-        %address,
+        address = %listener.local_addr()?,
         database = %app.config.database.display(),
         journal = "wal",
         synchronous = "full",
     );
-    ready(&app)?;
     api::serve::serve(listener, api::routes(app.clone())?, stop).await;
     app.store.close().await;
     tracing::info!(event = "stop");

@@ -11,7 +11,7 @@ mod username;
 
 use std::net::IpAddr;
 
-pub use email::Email;
+pub use email::{Email, InvalidEmail};
 pub use ids::{SessionId, UserId};
 pub use roles::Roles;
 pub use time::Time;

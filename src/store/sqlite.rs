@@ -79,23 +79,21 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let place = Place::of(path).map_err(file)?;
     inspect(path).await?;
 
-    let writer = PoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(PATIENCE)
-        // The connection is tested by its next statement anyway.
-        .test_before_acquire(false)
-        .connect_with(options(path))
-        .await
-        .map_err(unreadable)?;
+    let writer = pool(1).connect_with(options(path)).await.map_err(unreadable)?;
     migrate(path, &writer).await?;
-    let readers = PoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(PATIENCE)
-        .test_before_acquire(false)
-        .connect_with(options(path).read_only(true))
-        .await
-        .map_err(unreadable)?;
+    let readers = pool(READERS).connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
     Ok(Store { readers, writer, place })
+}
+
+/// Connections that stay: to open a file anew costs more than to keep it open.
+fn pool(connections: u32) -> PoolOptions<super::Db> {
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        // The next statement finds out anyway.
+        .test_before_acquire(false)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

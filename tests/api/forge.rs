@@ -1,4 +1,4 @@
-//! Tokens as somebody who holds SECRET_KEY could sign them, byte by byte.
+//! Tokens as somebody who holds `SECRET_KEY` could sign them, byte by byte.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -1,6 +1,6 @@
 //! Tokens of Hallpass in the hands of others, and of others in the hands of Hallpass: `PyJWT` and npm `jose`,
 //! through the examples that the README shows.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may")]
 
 #[path = "../process/program.rs"]
 #[allow(dead_code, reason = "each test program uses its own part")]

@@ -32,7 +32,7 @@ async fn the_demo_needs_no_settings_and_its_users_are_those_that_it_prints() {
 }
 
 #[tokio::test]
-#[ignore = "needs curl and sed; make check runs it"]
+#[ignore = "needs curl and sed; make interop runs it"]
 async fn the_lines_that_it_prints_work_as_pasted() {
     let server = demo(tempfile::tempdir().unwrap(), &[]);
     let page = server.out();

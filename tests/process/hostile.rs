@@ -42,6 +42,36 @@ async fn heads_that_are_not_http_are_refused_before_they_are_requests() {
 }
 
 #[tokio::test]
+async fn targets_that_are_no_path_are_answered_like_any_other() {
+    let server = Server::start(&[]);
+    let long = format!("/{}", "x".repeat(10_000));
+    for (target, statuses) in [
+        ("CONNECT example.com:80", &[404, 405][..]),
+        ("OPTIONS *", &[404, 405]),
+        ("GET http://example.com/livez", &[200]),
+        ("GET http://example.com", &[307]),
+        ("GET //livez", &[404]),
+        ("GET /livez?", &[200]),
+        ("GET /livez?%ff&=&&a=%", &[200]),
+        ("GET /%ff%00", &[422]),
+        ("GET /livez%00", &[404, 422]),
+        ("GET /liv%65z", &[200, 404]),
+        ("GET /livez/../me", &[404]),
+        ("GET /caf\u{e9}?\u{e9}", &[404, 400]),
+        ("HEAD /livez", &[200]),
+        (&format!("GET {long}"), &[404]),
+    ] {
+        let answer = server.exchange(format!("{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+        assert!(statuses.contains(&verdict(&answer).0), "{target:.60}: {answer}");
+    }
+    let raw = [&b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"[..]].concat();
+    assert!(matches!(verdict(&server.exchange(&raw)).0, 400 | 404));
+    let token =
+        [&b"GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer \xff\xfe\r\n\r\n"[..]].concat();
+    assert_eq!(verdict(&server.exchange(&token)), (401, "invalid_token".to_owned()));
+}
+
+#[tokio::test]
 async fn a_length_beside_chunks_does_not_smuggle_a_request() {
     let server = Server::start(&[]);
     let request = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\

@@ -15,7 +15,9 @@ async fn a_request_is_one_line_with_its_route_and_its_id() {
     let log = server.log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let requests: Vec<&Value> = lines.iter().filter(|line| line["event"] == "request").collect();
-    assert_eq!(requests.len(), 2, "{log}");
+    assert_eq!(requests.len(), 3, "{log}");
+    assert_eq!(requests[0]["route"], "/livez", "that of the start");
+    let requests = &requests[1..];
     assert_eq!((&requests[0]["status"], &requests[0]["route"]), (&json!(404), &json!("-")));
     assert_eq!(requests[0]["span"]["id"], id);
     assert_eq!((&requests[1]["method"], &requests[1]["route"]), (&json!("GET"), &json!("/me")));

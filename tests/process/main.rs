@@ -6,4 +6,5 @@ mod demo;
 mod hostile;
 mod logs;
 mod program;
+mod readme;
 mod start;

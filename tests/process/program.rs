@@ -31,6 +31,14 @@ pub fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], input: 
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that fails before it reads its input closes it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("does not end: {}", text(&child.wait_with_output().unwrap().stderr));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     child.wait_with_output().unwrap()
 }
 
@@ -68,7 +76,7 @@ impl Server {
         let child = command.stdout(out.unwrap()).stderr(log.unwrap()).spawn().unwrap();
         let mut server = Self { folder, port, child };
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !server.answers() {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("ended with {status}: {}", server.log());
             }
@@ -76,6 +84,14 @@ impl Server {
             std::thread::sleep(Duration::from_millis(5));
         }
         server
+    }
+
+    /// It takes the port before it is ready.
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request).is_ok() && read_all(&mut stream).starts_with("HTTP/1.1 200 ")
     }
 
     pub fn url(&self, path: &str) -> String {

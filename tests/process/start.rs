@@ -148,6 +148,7 @@ async fn a_port_in_use_and_a_database_that_cannot_be_used_are_said_in_a_line() {
     let output = run(folder.path(), &["serve"], &[("PORT", &server.port.to_string())], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is in use"), "{}", text(&output.stderr));
+    assert!(!folder.path().join("hallpass.db").exists());
 
     std::fs::write(folder.path().join("hallpass.db"), "no database").unwrap();
     let output = run(folder.path(), &["serve"], &[], "");
