@@ -1,4 +1,4 @@
-//! Making accounts.
+//! Making accounts, and looking after them.
 
 use super::{
     password::{InvalidPassword, Password},
@@ -47,7 +47,17 @@ pub async fn add(app: &App, now: Time, form: Registration, roles: Roles) -> Resu
     Ok(user)
 }
 
-/// Checks what the operator wants an account's password to be, and hashes it.
+/// The account of this name, in any spelling of it.
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::StorageUnavailable`]
+pub async fn find(app: &App, name: &str) -> Result<User, Error> {
+    let key = Username::key(name).map_err(|_| Error::UserNotFound)?;
+    let found = app.store.credentials(Some(&key), None).await?;
+    Ok(found.ok_or(Error::UserNotFound)?.user)
+}
+
+/// Gives an account the password that the operator wants it to have.
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::UserNotFound`], [`Error::StorageUnavailable`]
@@ -56,10 +66,39 @@ pub async fn set_password(app: &App, user: &User, password: String) -> Result<()
     let password = choose(app, password, names.into_iter().flatten())
         .map_err(|why| Error::Validation(vec![FieldError::new("/password", why)]))?;
     let hash = app.hasher.hash(password).await?;
-    if !app.store.set_password(user.id.clone(), hash).await? {
+    done(app.store.set_password(user.id.clone(), hash).await?, "password_set", user)
+}
+
+/// Refuses an account's logins and its tokens, from the next request on.
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::StorageUnavailable`]
+pub async fn disable(app: &App, now: Time, user: &User) -> Result<(), Error> {
+    done(app.store.set_disabled(user.id.clone(), Some(now)).await?, "user_disabled", user)
+}
+
+/// Accepts them again.
+///
+/// # Errors
+/// As [`disable`].
+pub async fn enable(app: &App, user: &User) -> Result<(), Error> {
+    done(app.store.set_disabled(user.id.clone(), None).await?, "user_enabled", user)
+}
+
+/// Deletes an account for good.
+///
+/// # Errors
+/// As [`disable`].
+pub async fn delete(app: &App, user: &User) -> Result<(), Error> {
+    done(app.store.delete_user(user.id.clone()).await?, "user_deleted", user)
+}
+
+/// Tells of a change, unless somebody deleted the account meanwhile.
+fn done(is_there: bool, event: &'static str, user: &User) -> Result<(), Error> {
+    if !is_there {
         return Err(Error::UserNotFound);
     }
-    tracing::info!(event = "password_set", user_id = %user.id);
+    tracing::info!(event, user_id = %user.id);
     Ok(())
 }
 
@@ -92,7 +131,7 @@ fn choose<'a>(app: &App, text: String, names: impl IntoIterator<Item = &'a str>)
 
 async fn create(app: &App, now: Time, new: Checked, roles: Roles) -> Result<User, Error> {
     // Refused before the hash is paid for. The insert decides.
-    if app.store.credentials_by_username(new.username.as_key()).await?.is_some() {
+    if app.store.credentials(Some(new.username.as_key()), None).await?.is_some() {
         return Err(Error::UsernameTaken);
     }
     let password_hash = app.hasher.hash(new.password).await?;

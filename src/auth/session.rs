@@ -51,16 +51,11 @@ pub async fn login(app: &App, now: Time, client: Client, name: &str, password: S
     Ok(token)
 }
 
-/// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither
-/// finds nothing.
+/// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither is
+/// looked for all the same, and not found.
 async fn find(app: &App, name: &str) -> Result<Option<Credentials>, Error> {
-    if let Ok(key) = Username::key(name) {
-        return Ok(app.store.credentials_by_username(&key).await?);
-    }
-    match Email::parse(name) {
-        Ok(email) => Ok(app.store.credentials_by_verified_email(email.as_key()).await?),
-        Err(_) => Ok(None),
-    }
+    let (username, email) = (Username::key(name).ok(), Email::parse(name).ok());
+    Ok(app.store.credentials(username.as_deref(), email.as_ref().map(Email::as_key)).await?)
 }
 
 /// A login does not fail because its hash could not be renewed: the next one will try again.

@@ -80,7 +80,7 @@ async fn seed(app: &App) -> Result<(), Failure> {
         let form = Registration { username: name.to_owned(), password: PASSWORD.to_owned(), email: None };
         let user = account::add(app, now, form, Roles::with(roles.iter().copied())?).await?;
         if name == "mallory" {
-            app.store.set_disabled(user.id, Some(now)).await?;
+            account::disable(app, now, &user).await?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     auth::account::{self, Registration},
     error::Error,
-    model::{Roles, User, Username},
+    model::{Roles, User},
 };
 
 #[derive(Debug, Subcommand)]
@@ -73,23 +73,14 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         }
         Command::List { json } => print::users(&app.store.users().await?, json)?,
         Command::Show { name, json } => print::user(&find(app, &name).await?, json)?,
-        Command::Disable { name } => {
-            let user = find(app, &name).await?;
-            app.store.set_disabled(user.id.clone(), Some(app.clock.now())).await?;
-            tracing::info!(event = "user_disabled", user_id = %user.id);
-        }
-        Command::Enable { name } => {
-            let user = find(app, &name).await?;
-            app.store.set_disabled(user.id.clone(), None).await?;
-            tracing::info!(event = "user_enabled", user_id = %user.id);
-        }
+        Command::Disable { name } => account::disable(app, app.clock.now(), &find(app, &name).await?).await?,
+        Command::Enable { name } => account::enable(app, &find(app, &name).await?).await?,
         Command::Delete { name } => {
             let user = find(app, &name).await?;
             if !confirm(&format!("Delete {} for good?", user.username))? {
                 return Err("nothing was deleted".into());
             }
-            app.store.delete_user(user.id.clone()).await?;
-            tracing::info!(event = "user_deleted", user_id = %user.id);
+            account::delete(app, &user).await?;
         }
         Command::SetPassword { name } => {
             let user = find(app, &name).await?;
@@ -100,10 +91,10 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
 }
 
 async fn find(app: &App, name: &str) -> Result<User, Failure> {
-    let missing = || format!("there is no user {name:?}");
-    let key = Username::key(name).map_err(|_| missing())?;
-    let found = app.store.credentials_by_username(&key).await?;
-    Ok(found.ok_or_else(missing)?.user)
+    account::find(app, name).await.map_err(|error| match error {
+        Error::UserNotFound => format!("there is no user {name:?}").into(),
+        other => other.into(),
+    })
 }
 
 /// Says what the operator can do about it.

@@ -49,38 +49,24 @@ impl From<Row> for Credentials {
 }
 
 impl Store {
-    /// The account with this canonical name, and its hash.
+    /// The account that has this canonical name, or has proved this canonical address, and its hash.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn credentials_by_username(&self, key: &str) -> Result<Option<Credentials>, Error> {
+    pub async fn credentials(
+        &self,
+        username_key: Option<&str>,
+        email_key: Option<&str>,
+    ) -> Result<Option<Credentials>, Error> {
         let row = sqlx::query_as!(
             Row,
             r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
                       password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
                       created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                       last_login_at AS "last_login_at: Time"
-               FROM users WHERE username_key = $1"#,
-            key
-        )
-        .fetch_optional(&self.readers)
-        .await?;
-        Ok(row.map(Credentials::from))
-    }
-
-    /// The account that has proved this address, and its hash.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn credentials_by_verified_email(&self, key: &str) -> Result<Option<Credentials>, Error> {
-        let row = sqlx::query_as!(
-            Row,
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
-                      password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
-                      created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
-                      last_login_at AS "last_login_at: Time"
-               FROM users WHERE email_key = $1 AND email_verified_at IS NOT NULL"#,
-            key
+               FROM users WHERE username_key = $1 OR (email_key = $2 AND email_verified_at IS NOT NULL)"#,
+            username_key,
+            email_key
         )
         .fetch_optional(&self.readers)
         .await?;
