@@ -22,9 +22,9 @@ use core_affinity::CoreId;
 use hallpass::{
     api,
     app::App,
-    auth::hasher::Cost,
     clock::Clock,
     config::{Config, Values},
+    model::Cost,
 };
 use poem::{EndpointExt, Route};
 use poem_openapi::{Object, OpenApi, OpenApiService, payload::Json};

@@ -3,13 +3,13 @@
 mod parse;
 mod secret;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env::VarError, fmt, io::IsTerminal, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::auth::hasher::Cost;
+use crate::model::Cost;
 use parse::Reader;
 
 /// What the server runs with.
@@ -56,6 +56,13 @@ pub struct Log {
     pub text: String,
     /// None: text on a terminal, JSON otherwise.
     pub format: Option<LogFormat>,
+}
+
+impl Log {
+    /// Whether lines are JSON.
+    pub fn is_json(&self) -> bool {
+        self.format.map_or_else(|| !std::io::stderr().is_terminal(), |format| format == LogFormat::Json)
+    }
 }
 
 /// The form of a line of the log.
@@ -125,13 +132,14 @@ impl Config {
     /// # Errors
     /// All that is wrong.
     pub fn load() -> Result<Self, Mistakes> {
-        let dotenv = parse::dotenv(std::path::Path::new(".env"));
-        let (mut values, mut mistakes) = match dotenv {
-            Ok(values) => (values, Vec::new()),
-            Err(mistake) => (Values::new(), vec![mistake]),
-        };
-        mistakes.extend(parse::misspelt(values.keys()));
-        values.extend(environment());
+        let path = std::path::Path::new(".env");
+        // What it would say is not known, so nothing more can be judged.
+        let mut values = parse::dotenv(path).map_err(|mistake| Mistakes(vec![mistake]))?;
+        let mut mistakes = parse::misspelt(values.keys());
+        match environment() {
+            Ok(environment) => values.extend(environment),
+            Err(Mistakes(more)) => mistakes.extend(more),
+        }
         match Self::from_values(&values) {
             Ok(config) if mistakes.is_empty() => Ok(config),
             Ok(_) => Err(Mistakes(mistakes)),
@@ -146,6 +154,10 @@ impl Config {
     pub fn from_values(values: &Values) -> Result<Self, Mistakes> {
         let mut read = Reader::new(values);
         let secret_key = read.required("SECRET_KEY", "run `hallpass secret` to make one", secret::parse);
+        if values.get("SECRET_KEY").is_some_and(|text| !text.trim().is_empty() && text.trim() != text) {
+            // Whoever verifies with it would read another key.
+            read.mistake("SECRET_KEY", "has blanks at its ends");
+        }
         read.or("ALGORITHM", "HS256", |text| {
             if text == "HS256" { Ok(()) } else { Err("takes HS256 (EdDSA and ES256 are not available yet)".to_owned()) }
         });
@@ -207,7 +219,7 @@ impl Config {
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let list = |items: &[String]| items.join(",");
         let proxies: Vec<String> = self.trusted_proxies.iter().map(ToString::to_string).collect();
-        let format = self.log.format.map_or("", |format| if format == LogFormat::Text { "text" } else { "json" });
+        let format = if self.log.is_json() { "json" } else { "text" };
         vec![
             ("SECRET_KEY", "********".to_owned()),
             ("ALGORITHM", "HS256".to_owned()),
@@ -232,11 +244,22 @@ impl Config {
     }
 }
 
-/// The settings among the environment's variables. One that is not UTF-8 is read with marks in its place, and
-/// refused where that matters.
-pub fn environment() -> Values {
-    let read = |name: &&str| Some(((*name).to_owned(), std::env::var_os(name)?.to_string_lossy().into_owned()));
-    NAMES.iter().filter_map(read).collect()
+/// The settings among the environment's variables. An empty one is not there: it hides nothing in `.env`.
+///
+/// # Errors
+/// Those that are not UTF-8.
+pub fn environment() -> Result<Values, Mistakes> {
+    let (mut values, mut mistakes) = (Values::new(), Vec::new());
+    for name in NAMES {
+        match std::env::var(name) {
+            Ok(value) if !value.trim().is_empty() => drop(values.insert((*name).to_owned(), value)),
+            Ok(_) | Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(_)) => {
+                mistakes.push(Mistake { name: (*name).to_owned(), detail: "is not UTF-8".to_owned() });
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(values) } else { Err(Mistakes(mistakes)) }
 }
 
 #[cfg(test)]

@@ -4,23 +4,25 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{Log, LogFormat};
+use crate::config::Log;
 
 /// Starts to log, and logs panics by their place. Their text may hold anything, so it is left out.
 pub fn start(log: &Log) {
-    let terminal = std::io::stderr().is_terminal();
-    let json = log.format.map_or(!terminal, |format| format == LogFormat::Json);
     // `hyper` and `sqlx` see raw requests and rows: at their most talkative they would print them.
     let quiet = Targets::new().with_default(tracing::level_filters::LevelFilter::TRACE);
     let quiet = ["hyper", "hyper_util", "h2", "sqlx", "poem", "poem_openapi"]
         .into_iter()
         .fold(quiet, |filter, target| filter.with_target(target, tracing::Level::WARN));
     let registry = tracing_subscriber::registry().with(log.filter.clone()).with(quiet);
-    let started = if json {
+    let started = if log.is_json() {
         let layer = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
         registry.with(layer.with_writer(std::io::stderr)).try_init()
     } else {
-        registry.with(fmt::layer().with_target(false).with_ansi(terminal).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(
+                fmt::layer().with_target(false).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr),
+            )
+            .try_init()
     };
     // A second start in one process (tests) keeps the first.
     drop(started);

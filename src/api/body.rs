@@ -99,6 +99,9 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
+/// What `serde_json` says of `1e400`, which it counts among the errors of syntax.
+const OUT_OF_RANGE: &str = "number out of range";
+
 const NO_OBJECT: &str = "must be an object with the members of this operation";
 
 fn malformed(detail: &'static str) -> Problem {
@@ -108,6 +111,10 @@ fn malformed(detail: &'static str) -> Problem {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if let Err(error) = serde_json::from_slice::<Unique>(bytes) {
         // `Unique` takes any JSON, so the one thing it refuses by itself is a name given twice.
+        if error.to_string().starts_with(OUT_OF_RANGE) {
+            // JSON, and nothing that an operation takes.
+            return Err(Error::Validation(vec![FieldError::new("", "has a number that is out of range")]).into());
+        }
         return Err(malformed(if error.is_data() { "A member is given twice" } else { "The body is not JSON" }));
     }
     // serde reads an array as a struct, member by member.
@@ -253,6 +260,7 @@ mod tests {
             (r#"["x", []]"#, ": must be an object with the members of this operation"),
             ("{}", "/name: is required"),
             (r#"{"name": 1}"#, "/name: must be a string"),
+            (r#"{"name": 1e400}"#, ": has a number that is out of range"),
             (r#"{"name": {"$ne": null}}"#, "/name: must be a string"),
             (r#"{"name": "x", "tags": "secret"}"#, "/tags: must be an array"),
             (r#"{"name": "x", "tags": ["a", 5]}"#, "/tags/1: must be a string"),

@@ -1,19 +1,21 @@
 //! The generated document, and Swagger UI, whole in the binary: it works offline.
 
-use std::{io::Write, sync::OnceLock};
+use std::{io::Write, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
+use hyper::body::Bytes;
 use poem::{
     Endpoint, Request,
-    endpoint::make_sync,
     error::NotFoundError,
     http::{HeaderMap, StatusCode, header},
 };
 use poem_openapi::{OpenApi, payload::Response};
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use super::context::Context;
+use super::{context::Context, problem::Problem};
+use crate::error::Error;
 
 /// Where the template of Swagger UI starts it.
 const START: &str = "SwaggerUIBundle({\n        dom_id: '#ui',";
@@ -54,8 +56,9 @@ const HEAD_WITH_ICON: &str = "<head>\n    <link rel=\"icon\" href=\"data:,\">\n"
 
 /// A page that is made once, compressed once, and named by its digest.
 struct Page {
-    plain: Vec<u8>,
-    gzip: Vec<u8>,
+    // Shared by all who read it, however slowly.
+    plain: Bytes,
+    gzip: Bytes,
     content_type: &'static str,
     policy: Option<String>,
     etag: String,
@@ -68,7 +71,7 @@ impl Page {
         let gzip = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).unwrap_or_default();
         // Weak: plain and compressed are the same page.
         let etag = format!("W/\"{}\"", hash(text.as_bytes()));
-        Self { plain: text.into_bytes(), gzip, content_type, policy, etag }
+        Self { plain: text.into(), gzip: gzip.into(), content_type, policy, etag }
     }
 
     fn answer(&self, request: &HeaderMap) -> poem::Response {
@@ -96,27 +99,34 @@ impl Page {
 }
 
 /// `GET /openapi.json`
-pub fn document(spec: String) -> impl Endpoint {
-    let page = OnceLock::new();
-    make_sync(move |request: Request| {
-        page.get_or_init(|| Page::new(spec.clone(), "application/json", None)).answer(request.headers())
+pub fn document(spec: fn() -> String) -> impl Endpoint {
+    made_once(move || Page::new(spec(), "application/json", None))
+}
+
+/// `GET /docs`
+pub fn swagger_ui(html: fn() -> String) -> impl Endpoint {
+    made_once(move || {
+        let html = adapt(&html());
+        let policy = policy(&html);
+        Page::new(html, "text/html; charset=utf-8", Some(policy))
     })
 }
 
-/// `GET /docs`. The page is made when it is first asked for: it takes longer than the server takes to start.
-pub fn swagger_ui(make: impl Fn() -> String + Send + Sync + 'static) -> impl Endpoint {
-    let page = OnceLock::new();
-    make_sync(move |request: Request| {
-        let page = page.get_or_init(|| {
-            let html = adapt(&make());
-            let policy = policy(&html);
-            Page::new(html, "text/html; charset=utf-8", Some(policy))
-        });
-        page.answer(request.headers())
+/// Makes the page when it is first asked for, off the async workers: that takes longer than the server takes to
+/// start.
+fn made_once(make: impl Fn() -> Page + Clone + Send + Sync + 'static) -> impl Endpoint {
+    let page: Arc<OnceCell<Page>> = Arc::default();
+    poem::endpoint::make(move |request: Request| {
+        let (page, make) = (page.clone(), make.clone());
+        async move {
+            let ready = page.get_or_try_init(|| async { spawn_blocking(make).await }).await;
+            let page = ready.map_err(|error| Problem::from(Error::internal(error)))?;
+            Ok::<_, poem::Error>(page.answer(request.headers()))
+        }
     })
 }
 
-/// `tests/browser` sees whether the template is still the one that this changes.
+/// `tests/api/openapi.rs` sees whether the template is still the one that this changes.
 fn adapt(html: &str) -> String {
     html.replacen("<title>Swagger UI</title>", "<title>Hallpass</title>", 1).replacen(HEAD, HEAD_WITH_ICON, 1).replacen(
         START,

@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use poem::{
     Endpoint, PathPattern, Request, Response, Result,
     error::{MethodNotAllowedError, NotFoundError},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
 };
 use poem_openapi::error::AuthorizationError;
 use tracing::Instrument;
@@ -69,7 +69,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         let work = tokio::time::timeout(DEADLINE, self.inner.call(request));
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Problem::from(Error::Overloaded).into()),
+            Ok(Err(_)) => Err(Problem {
+                detail: "The answer took too long; try again".into(),
+                ..Problem::from(Error::Overloaded)
+            }
+            .into()),
             // The panic hook has logged where.
             Err(_) => Err(Problem::internal().into()),
         }
@@ -81,15 +85,18 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             // A bearer token of other bytes than a header can have as text is one all the same.
             return if has_bearer { Error::InvalidToken } else { Error::NotAuthenticated }.into();
         }
-        if error.is::<NotFoundError>() {
-            return Problem::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path");
-        }
-        if error.is::<MethodNotAllowedError>() {
+        if error.is::<MethodNotAllowedError>()
+            && let Some(allow) = self.methods.get(route)
+        {
             let detail = "The path does not have this method";
             return Problem {
-                allow: self.methods.get(route).cloned().map(Into::into),
+                allow: Some(allow.clone().into()),
                 ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, detail)
             };
+        }
+        // A path without methods is one that was left out.
+        if error.is::<NotFoundError>() || error.is::<MethodNotAllowedError>() {
+            return Problem::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path");
         }
         if error.status().is_client_error() {
             let detail = "The path or the query cannot be read";
@@ -98,27 +105,30 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         Error::internal(error.to_string()).into()
     }
 
-    fn finish(&self, outcome: Result<Response>, request_id: &str, has_bearer: bool) -> (Response, PathPattern) {
-        let unknown = || PathPattern("-".into());
-        let (mut response, route) = match outcome {
+    /// Writes what is to be written, and tells the line of the log about it.
+    fn finish(&self, outcome: Result<Response>, line: &mut Line, has_bearer: bool) -> Response {
+        let mut response = match outcome {
             Ok(response) => {
-                let route = response.data().cloned().unwrap_or_else(unknown);
-                (response, route)
+                line.route = response.data().cloned();
+                response
             }
             Err(error) => {
-                let route = error.data().cloned().filter(|_| !error.is::<NotFoundError>()).unwrap_or_else(unknown);
-                let problem = error.data().cloned().unwrap_or_else(|| self.problem(&error, &route.0, has_bearer));
-                (write(&problem, request_id), route)
+                line.route = error.data().cloned().filter(|_| !error.is::<NotFoundError>());
+                let route = line.route.as_ref().map_or("", |route: &PathPattern| &route.0);
+                let problem = error.data().cloned().unwrap_or_else(|| self.problem(&error, route, has_bearer));
+                line.code = Some(problem.code.name());
+                write(&problem, &line.request_id)
             }
         };
+        line.status = response.status().as_u16();
         let headers = response.headers_mut();
         for (name, value) in &self.headers {
             if !headers.contains_key(name) {
                 headers.insert(name, value.clone());
             }
         }
-        insert(headers, header::HeaderName::from_static("x-request-id"), request_id);
-        (response, route)
+        insert(headers, header::HeaderName::from_static("x-request-id"), &line.request_id);
+        response
     }
 }
 
@@ -126,35 +136,59 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let begun = Instant::now();
-        let request_id = self.ids.next();
-        let span = tracing::info_span!("request", id = request_id);
+        let mut line = Line {
+            begun: Instant::now(),
+            request_id: self.ids.next(),
+            method: request.method().clone(),
+            route: None,
+            status: CLIENT_CLOSED_REQUEST,
+            code: None,
+        };
+        let span = tracing::info_span!("request", id = line.request_id);
         let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
         let address = client_address(peer, request.headers(), &self.app.config.trusted_proxies);
         let context = Context { app: self.app.clone(), now: self.app.clock.now(), client: Client { address } };
         request.extensions_mut().insert(context);
-        let method = request.method().clone();
         let origin = self.cors.origin(&request);
         let has_bearer = has_bearer(request.headers());
 
-        async {
+        async move {
             let outcome = match Cors::preflight(&request, origin.as_ref()) {
                 Some(response) => Ok(response),
                 None => self.answer(request).await,
             };
-            let (mut response, route) = self.finish(outcome, &request_id, has_bearer);
+            let mut response = self.finish(outcome, &mut line, has_bearer);
             self.cors.apply(origin, &mut response);
-            tracing::info!(
-                event = "request",
-                %method,
-                route = &*route.0,
-                status = response.status().as_u16(),
-                duration_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            );
             Ok(response)
         }
         .instrument(span)
         .await
+    }
+}
+
+/// What nginx notes when the client hung up before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// A request's line in the log. Written when it is dropped, so also when nobody waits for the answer any more.
+struct Line {
+    begun: Instant,
+    request_id: String,
+    method: Method,
+    route: Option<PathPattern>,
+    status: u16,
+    code: Option<String>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        tracing::info!(
+            event = "request",
+            method = %self.method,
+            route = self.route.as_ref().map_or("-", |route| &route.0),
+            status = self.status,
+            code = self.code,
+            duration_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        );
     }
 }
 
@@ -216,5 +250,60 @@ impl RequestIds {
 
     fn next(&self) -> String {
         format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use poem::{Endpoint, EndpointExt, Request, Response, endpoint::make, http::StatusCode};
+
+    use super::Edge;
+    use crate::{
+        app::App,
+        clock::Clock,
+        config::{Config, Values},
+    };
+
+    async fn behind_the_edge<E: Endpoint>(endpoint: E, before: impl FnOnce()) -> (StatusCode, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut values = Values::new();
+        values.insert("SECRET_KEY".to_owned(), "k2v8QmZ4yPz1TgXh7NwRcB5sJd9LfAe3UuYoWi6Mx0E".to_owned());
+        let mut config = Config::from_values(&values).unwrap();
+        config.database = folder.path().join("test.db");
+        let app = Arc::new(App::build(config, Clock::System).await.unwrap());
+        let edge = Edge::new(endpoint.map_to_response(), app, super::Methods::new()).unwrap();
+        before();
+        let response = edge.get_response(Request::default()).await;
+        let status = response.status();
+        (status, response.into_body().into_string().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_and_the_error_of_a_library_tell_nothing() {
+        let panics = make(async |_| -> poem::Result<Response> { panic!("canary") });
+        let fails = make(async |_| -> poem::Result<Response> {
+            Err(poem::Error::new(io::Error::other("canary"), StatusCode::INTERNAL_SERVER_ERROR))
+        });
+        let string = make(async |_| -> poem::Result<Response> {
+            Err(poem::Error::from_string("canary", StatusCode::BAD_GATEWAY))
+        });
+        for (status, body) in [
+            behind_the_edge(panics, || ()).await,
+            behind_the_edge(fails, || ()).await,
+            behind_the_edge(string, || ()).await,
+        ] {
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(body.contains("internal_error") && !body.contains("canary"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_given_up() {
+        let hangs = make(async |_| -> poem::Result<Response> { std::future::pending().await });
+        let (status, body) = behind_the_edge(hangs, tokio::time::pause).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("The answer took too long"), "{body}");
     }
 }

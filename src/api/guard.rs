@@ -16,5 +16,6 @@ pub struct Caller(pub Principal);
 /// Is not called at all without a bearer token; `edge` answers then.
 async fn check(request: &Request, bearer: Bearer) -> Result<Principal> {
     let context = Context::of(request)?;
-    Ok(session::authenticate(&context.app, context.now, &bearer.token).await.map_err(Problem::from)?)
+    let Context { app, now, client } = context;
+    Ok(session::authenticate(app, *now, *client, &bearer.token).await.map_err(Problem::from)?)
 }

@@ -41,14 +41,14 @@ enum Tag {
 /// [`Error::Internal`] if the system has no random bytes.
 pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> {
     let mut methods = methods();
-    methods.insert("/".to_owned(), "GET, HEAD".to_owned());
     let mut route = Route::new().nest("/", service());
     if app.config.docs {
-        let pages = [("/docs", get(docs::swagger_ui(swagger_ui_html))), ("/openapi.json", get(docs::document(spec())))];
+        let pages = [("/docs", get(docs::swagger_ui(swagger_ui_html))), ("/openapi.json", get(docs::document(spec)))];
         for (path, page) in pages {
             route = route.at(path, page);
             methods.insert(path.to_owned(), "GET, HEAD".to_owned());
         }
+        methods.insert("/".to_owned(), "GET, HEAD".to_owned());
     }
     Edge::new(route.map_to_response(), app, methods)
 }
@@ -65,7 +65,7 @@ fn swagger_ui_html() -> String {
 }
 
 fn service() -> OpenApiService<Apis, ()> {
-    let apis = (session::SessionApi, account::AccountApi, health::HealthApi, docs::DocsApi);
+    let apis = (session::SessionApi, account::AccountApi, health::HealthApi::default(), docs::DocsApi);
     let request_id = ExtraHeader::new("X-Request-Id").description("Stands in the server's log");
     // No server is named: Swagger UI asks where it came from.
     OpenApiService::new(apis, "Hallpass", env!("CARGO_PKG_VERSION"))

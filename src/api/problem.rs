@@ -41,6 +41,14 @@ pub enum Code {
     InternalError,
 }
 
+impl Code {
+    /// As it is written.
+    pub(super) fn name(self) -> String {
+        // An enum without data is written as a string.
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
 /// A problem before it is written.
 #[derive(Debug, Clone)]
 pub struct Problem {

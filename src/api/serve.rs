@@ -37,12 +37,12 @@ const CONNECTIONS: usize = 4_096;
 const LIFE: Duration = Duration::from_mins(5);
 
 /// How long what is under way may take when a connection, or the server, ends.
-const GRACE: Duration = Duration::from_secs(9);
+const GRACE: Duration = Duration::from_secs(6);
 
 /// How long to wait when the system has no more files for connections.
 const RETREAT: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` completes; then takes no more, finishes what is under way within nine seconds, and
+/// Serves until `stop` completes; then takes no more, finishes what is under way within six seconds, and
 /// returns.
 pub async fn serve(
     listener: TcpListener,

@@ -27,10 +27,7 @@ pub struct Registration {
 /// [`Error::Validation`] with all that is wrong, [`Error::UsernameTaken`], [`Error::Overloaded`],
 /// [`Error::StorageUnavailable`]
 pub async fn register(app: &App, now: Time, client: Client, form: Registration) -> Result<User, Error> {
-    let new = check(app, form)?;
-    if new.username.is_reserved() {
-        return Err(Error::Validation(vec![FieldError::new("/username", "is reserved")]));
-    }
+    let new = check(app, form, Reserved::Refused)?;
     let user = create(app, now, new, Roles::default()).await?;
     tracing::info!(event = "register", user_id = %user.id, address = %client.address);
     Ok(user)
@@ -41,7 +38,7 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
 /// # Errors
 /// As [`register`].
 pub async fn add(app: &App, now: Time, form: Registration, roles: Roles) -> Result<User, Error> {
-    let new = check(app, form)?;
+    let new = check(app, form, Reserved::Open)?;
     let user = create(app, now, new, roles).await?;
     tracing::info!(event = "user_added", user_id = %user.id);
     Ok(user)
@@ -108,13 +105,24 @@ struct Checked {
     email: Option<Email>,
 }
 
-fn check(app: &App, form: Registration) -> Result<Checked, Error> {
+/// Whether the reserved names may be taken.
+#[derive(Clone, Copy, PartialEq)]
+enum Reserved {
+    Refused,
+    Open,
+}
+
+fn check(app: &App, form: Registration, reserved: Reserved) -> Result<Checked, Error> {
     let names = [form.username.clone(), form.email.clone().unwrap_or_default()];
-    let local_part = names.iter().filter_map(|name| name.split('@').next());
-    let username = Username::parse(&form.username).map_err(|why| FieldError::new("/username", why));
+    let username = match Username::parse(&form.username) {
+        Ok(username) if username.is_reserved() && reserved == Reserved::Refused => {
+            Err(FieldError::new("/username", "is reserved"))
+        }
+        parsed => parsed.map_err(|why| FieldError::new("/username", why)),
+    };
     let email = form.email.as_deref().map(Email::parse).transpose().map_err(|why| FieldError::new("/email", why));
-    let password = choose(app, form.password, names.iter().map(String::as_str).chain(local_part))
-        .map_err(|why| FieldError::new("/password", why));
+    let password =
+        choose(app, form.password, names.iter().map(String::as_str)).map_err(|why| FieldError::new("/password", why));
     match (username, password, email) {
         (Ok(username), Ok(password), Ok(email)) => Ok(Checked { username, password, email }),
         (username, password, email) => {
@@ -125,6 +133,8 @@ fn check(app: &App, form: Registration) -> Result<Checked, Error> {
 
 fn choose<'a>(app: &App, text: String, names: impl IntoIterator<Item = &'a str>) -> Result<Password, InvalidPassword> {
     let password = Password::parse(text)?;
+    // The name, the address, and what stands before its `@`.
+    let names = names.into_iter().flat_map(|name| [Some(name), name.split('@').next()]).flatten();
     app.password_policy.check(&password, names)?;
     Ok(password)
 }

@@ -19,7 +19,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::oneshot;
 
 use super::{password::Password, random};
-use crate::{error::Error, model::PasswordHash};
+use crate::{
+    error::Error,
+    model::{Cost, PasswordHash},
+};
 
 /// After so long without work a thread gives its memory back.
 const IDLE: Duration = Duration::from_secs(10);
@@ -27,44 +30,12 @@ const IDLE: Duration = Duration::from_secs(10);
 /// The tag's length in bytes (RFC 9106, section 4: 256 bits).
 const TAG: usize = 32;
 
-/// What a hash costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub iterations: u32,
-    /// Lanes.
-    pub parallelism: u32,
-}
-
 /// The most that is spent on a hash out of the database, whose parameters are data: 256 MiB, 16 passes,
 /// 16 lanes, or what the settings say if that is more.
 const CEILING: Cost = Cost { memory_kib: 256 * 1024, iterations: 16, parallelism: 16 };
 
-impl Cost {
-    fn params(self) -> Option<Params> {
-        Params::new(self.memory_kib, self.iterations, self.parallelism, Some(TAG)).ok()
-    }
-
-    /// KiB written in all: what time goes by.
-    const fn work(self) -> u64 {
-        self.memory_kib as u64 * self.iterations as u64
-    }
-
-    fn within(self, ceiling: Self) -> bool {
-        self.memory_kib <= ceiling.memory_kib
-            && self.iterations <= ceiling.iterations
-            && self.parallelism <= ceiling.parallelism
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self {
-            memory_kib: self.memory_kib.max(other.memory_kib),
-            iterations: self.iterations.max(other.iterations),
-            parallelism: self.parallelism.max(other.parallelism),
-        }
-    }
+fn params(cost: Cost) -> Option<Params> {
+    Params::new(cost.memory_kib, cost.iterations, cost.parallelism, Some(TAG)).ok()
 }
 
 /// What a verification found.
@@ -72,7 +43,7 @@ impl Cost {
 pub enum Verdict {
     /// The password is the right one.
     Match {
-        /// The stored hash was made at a lower cost than today's and should be made anew.
+        /// The stored hash was made at another cost than today's and should be made anew.
         outdated: bool,
     },
     /// It is not, or there was nothing to compare it with.
@@ -81,7 +52,14 @@ pub enum Verdict {
     Unusable,
 }
 
-type Memory = Vec<Block>;
+/// What a thread keeps from hash to hash.
+#[derive(Default)]
+struct Memory {
+    blocks: Vec<Block>,
+    /// All that was spent, in KiB written: what time goes by.
+    spent: u64,
+}
+
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// The hashing threads. They end when the last clone is dropped.
@@ -98,7 +76,7 @@ impl Hasher {
     /// # Errors
     /// [`Error::Internal`] if argon2 does not take `cost`, or the system gives no thread.
     pub fn start(cost: Cost, threads: usize, queue: usize) -> Result<Self, Error> {
-        cost.params().ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
+        params(cost).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
         let (sender, receiver) = bounded(queue);
         for n in 0..threads {
             let jobs = receiver.clone();
@@ -142,12 +120,12 @@ impl Hasher {
 }
 
 fn work(jobs: &Receiver<Job>) {
-    let mut memory = Memory::new();
+    let mut memory = Memory::default();
     loop {
         match jobs.recv_timeout(IDLE) {
             // A panic costs one caller its answer, not the server a thread.
             Ok(job) => drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory)))),
-            Err(RecvTimeoutError::Timeout) => memory = Memory::new(),
+            Err(RecvTimeoutError::Timeout) => memory.blocks = Vec::new(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
@@ -168,7 +146,7 @@ fn verify(
     };
     let tag = derive(known.cost, password.as_bytes(), &known.salt, memory);
     if tag.is_some_and(|tag| verify_slices_are_equal(&tag, &known.tag).is_ok()) {
-        return Verdict::Match { outdated: known.cost.work() < today.work() };
+        return Verdict::Match { outdated: known.cost != today };
     }
     // A hash of cheaper days is refused no sooner than one of today, or an account that does not exist.
     spend(today.work().saturating_sub(known.cost.work()), today, memory);
@@ -211,15 +189,17 @@ impl Known {
 
 /// None: not enough memory, or parameters that argon2 does not take.
 fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Option<[u8; TAG]> {
-    let params = cost.params()?;
-    let blocks = params.block_count();
-    if memory.len() < blocks {
-        memory.try_reserve_exact(blocks - memory.len()).ok()?;
-        memory.resize(blocks, Block::new());
+    let params = params(cost)?;
+    let count = params.block_count();
+    let blocks = &mut memory.blocks;
+    if blocks.len() < count {
+        blocks.try_reserve_exact(count - blocks.len()).ok()?;
+        blocks.resize(count, Block::new());
     }
     let mut tag = [0; TAG];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password_into_with_memory(password, salt, &mut tag, memory.get_mut(..blocks)?).ok()?;
+    argon2.hash_password_into_with_memory(password, salt, &mut tag, blocks.get_mut(..count)?).ok()?;
+    memory.spent += cost.work();
     Some(tag)
 }
 
@@ -227,7 +207,7 @@ fn encode(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<PasswordHash> {
     let hash = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(&cost.params()?).ok()?,
+        params: ParamsString::try_from(&params(cost)?).ok()?,
         salt: Some(Salt::new(salt).ok()?),
         hash: Some(Output::new(tag).ok()?),
     };
@@ -236,10 +216,20 @@ fn encode(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<PasswordHash> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
 
-    use super::{Cost, Hasher, Known, Verdict};
-    use crate::{auth::password::Password, error::Error, model::PasswordHash};
+    use super::{Hasher, Known, Memory, Verdict};
+    use crate::{
+        auth::password::Password,
+        error::Error,
+        model::{Cost, PasswordHash},
+    };
 
     const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
@@ -263,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_a_lower_cost_matches_and_is_outdated() {
+    async fn a_hash_of_another_cost_matches_and_is_outdated() {
         let old = Hasher::start(CHEAP, 1, 8).unwrap();
         let new = Hasher::start(Cost { iterations: 2, ..CHEAP }, 1, 8).unwrap();
         let hash = old.hash(password("right")).await.unwrap();
@@ -271,7 +261,7 @@ mod tests {
         assert_eq!(verdict, Verdict::Match { outdated: true });
         let dear = new.hash(password("right")).await.unwrap();
         let verdict = old.verify(Some(password("right")), Some(dear)).await.unwrap();
-        assert_eq!(verdict, Verdict::Match { outdated: false }, "nothing is made weaker");
+        assert_eq!(verdict, Verdict::Match { outdated: true }, "or time would tell it from one that does not exist");
         assert_eq!(new.verify(Some(password("wrong")), Some(hash)).await.unwrap(), Verdict::Mismatch);
     }
 
@@ -294,6 +284,47 @@ mod tests {
             let verdict = hasher.verify(Some(password("right")), Some(PasswordHash::from_text(stored.clone()))).await;
             assert_eq!(verdict.unwrap(), Verdict::Unusable, "{stored}");
         }
+    }
+
+    #[test]
+    fn every_mismatch_costs_what_a_hash_of_today_costs() {
+        let today = Cost { iterations: 4, ..CHEAP };
+        let (salt, password) = ([7; 16], password("right"));
+        let stored = |cost| {
+            let tag = super::derive(cost, password.as_bytes(), &salt, &mut Memory::default()).unwrap();
+            super::encode(cost, &salt, &tag).unwrap()
+        };
+        let wrong = super::Password::parse("wrong".to_owned()).unwrap();
+        let unusable = PasswordHash::from_text("x".to_owned());
+        for (what, password, stored) in [
+            ("an unknown user", Some(&wrong), None),
+            ("no text that is a password", None, Some(stored(today))),
+            ("neither", None, None),
+            ("an unusable hash", Some(&wrong), Some(unusable)),
+            ("a wrong password", Some(&wrong), Some(stored(today))),
+            ("a hash of cheaper days", Some(&wrong), Some(stored(CHEAP))),
+        ] {
+            let mut memory = Memory::default();
+            let verdict = super::verify(today, super::CEILING, password, stored.as_ref(), &mut memory);
+            assert!(!matches!(verdict, Verdict::Match { .. }), "{what}");
+            assert_eq!(memory.spent, today.work(), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_hashes_run_at_once_than_there_are_threads() {
+        let hasher = Hasher::start(CHEAP, 2, 64).unwrap();
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs = (0..20).map(|_| {
+            let (running, most) = (running.clone(), most.clone());
+            hasher.run(move |_| {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+                running.fetch_sub(1, Ordering::SeqCst);
+            })
+        });
+        futures_util::future::join_all(jobs).await;
+        assert_eq!(most.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -68,7 +68,15 @@ async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
 /// # Errors
 /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`], [`Error::TokenExpired`], [`Error::UserNotFound`],
 /// [`Error::SessionEnded`], and [`Error::StorageUnavailable`] when it cannot be known.
-pub async fn authenticate(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
+pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> Result<Principal, Error> {
+    let recognised = recognise(app, now, token).await;
+    if let Err(why) = &recognised {
+        tracing::warn!(event = "token_refused", reason = %why, address = %client.address);
+    }
+    recognised
+}
+
+async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
     let verified = app.tokens.verify(now, token)?;
     let user = app.store.user_by_id(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
     if user.disabled_at.is_some() {

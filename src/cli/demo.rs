@@ -2,10 +2,10 @@
 //! knows. So it listens on loopback, and reads no settings but those of the log.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{Failure, print::out, serve};
@@ -16,69 +16,92 @@ use crate::{
         random,
     },
     clock::Clock,
-    config::{self, Config, Values},
+    config::{self, Config, Log, Mistakes, Values},
+    error::Error,
     model::Roles,
 };
 
 const PASSWORD: &str = "demo-password-only";
 const SECRET: &str = "secret";
+/// Stands there once all users were made: those that were changed or deleted since stay so.
+const SEEDED: &str = "seeded";
 const DATABASE: &str = "hallpass.db";
 
-/// Makes the folder, and the settings.
-pub(super) fn prepare(dir: &Path, port: u16, reset: bool) -> Result<Config, Failure> {
-    let about = |error: &io::Error| format!("cannot use {}: {error}", dir.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| about(&error))?;
-    if reset {
-        for name in [SECRET, DATABASE, "hallpass.db-wal", "hallpass.db-shm"] {
-            match fs::remove_file(dir.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(about(&error).into()),
-                _ => {}
+/// The demo, before it has touched anything.
+pub(super) struct Demo {
+    dir: PathBuf,
+    reset: bool,
+    values: Values,
+}
+
+impl Demo {
+    pub(super) fn new(dir: PathBuf, port: u16, reset: bool) -> Result<Self, Failure> {
+        let mut values = config::environment()?;
+        values.retain(|name, _| name == "LOG" || name == "LOG_FORMAT");
+        values.insert("PORT".to_owned(), port.to_string());
+        Ok(Self { dir, reset, values })
+    }
+
+    pub(super) fn log(&self) -> Result<Log, Failure> {
+        Ok(self.config(random::secret()?)?.log)
+    }
+
+    fn config(&self, secret: String) -> Result<Config, Mistakes> {
+        let mut values = self.values.clone();
+        values.insert("SECRET_KEY".to_owned(), secret);
+        let mut config = Config::from_values(&values)?;
+        // As it is: a folder's name may have what a URL cannot.
+        config.database = self.dir.join(DATABASE);
+        Ok(config)
+    }
+
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        // Before the folder: another demo may be running in it.
+        let listener = serve::bind(&self.config(random::secret()?)?).await?;
+        let secret = self.prepare().map_err(|error| format!("cannot use {}: {error}", self.dir.display()))?;
+        let app = App::build(self.config(secret)?, Clock::System).await?;
+        if !self.dir.join(SEEDED).exists() {
+            seed(&app).await?;
+            File::create(self.dir.join(SEEDED))?;
+        }
+        out(&welcome(&app.config.public_url, &self.dir))?;
+        serve::serve(app, listener).await
+    }
+
+    /// Makes the folder, and answers its secret.
+    fn prepare(&self) -> io::Result<String> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        if self.reset {
+            for name in [SEEDED, SECRET, DATABASE, "hallpass.db-wal", "hallpass.db-shm"] {
+                match fs::remove_file(self.dir.join(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
-    }
-    let secret = secret(dir).map_err(|error| about(&error))?;
-    let mut values: Values = config::environment();
-    values.retain(|name, _| name == "LOG" || name == "LOG_FORMAT");
-    for (name, value) in [("SECRET_KEY", secret), ("PORT", port.to_string())] {
-        values.insert(name.to_owned(), value);
-    }
-    let mut config = Config::from_values(&values)?;
-    // As it is: a folder's name may have what a URL cannot.
-    config.database = dir.join(DATABASE);
-    Ok(config)
-}
-
-/// The secret of this folder, made the first time.
-fn secret(dir: &Path) -> io::Result<String> {
-    let path = dir.join(SECRET);
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => {
-            let secret = random::secret().map_err(io::Error::other)?;
-            file.write_all(secret.as_bytes())?;
-            Ok(secret)
+        let path = self.dir.join(SECRET);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => return read,
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read_to_string(path),
-        Err(error) => Err(error),
+        let (secret, new) = (random::secret().map_err(io::Error::other)?, path.with_extension("new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(secret.as_bytes())?;
+        // Whole, or not there.
+        fs::rename(new, path)?;
+        Ok(secret)
     }
 }
 
-pub(super) async fn run(config: Config, dir: &Path) -> Result<(), Failure> {
-    let listener = serve::bind(&config).await?;
-    let app = App::build(config, Clock::System).await?;
-    seed(&app).await?;
-    out(&welcome(&app.config.public_url, dir))?;
-    serve::serve(app, listener).await
-}
-
-/// Once: users that were changed or deleted since stay so.
+/// Makes the users that are not there: an earlier start may have been broken off.
 async fn seed(app: &App) -> Result<(), Failure> {
-    if !app.store.users().await?.is_empty() {
-        return Ok(());
-    }
     let now = app.clock.now();
     for (name, roles) in [("mallory", &[][..]), ("alice", &["admin"]), ("johndoe", &[])] {
         let form = Registration { username: name.to_owned(), password: PASSWORD.to_owned(), email: None };
-        let user = account::add(app, now, form, Roles::with(roles.iter().copied())?).await?;
+        let user = match account::add(app, now, form, Roles::with(roles.iter().copied())?).await {
+            Err(Error::UsernameTaken) => account::find(app, name).await?,
+            added => added?,
+        };
         if name == "mallory" {
             account::disable(app, now, &user).await?;
         }

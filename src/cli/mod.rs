@@ -74,10 +74,25 @@ pub fn main() -> ExitCode {
     match run(Cli::parse().command.unwrap_or(Command::Serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure.to_string());
+            complain(&story(failure.as_ref()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What went wrong, and why.
+fn story(failure: &dyn std::error::Error) -> String {
+    let mut story = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(why) = cause {
+        let why_text = why.to_string();
+        // Some errors tell their cause already.
+        if !story.contains(&why_text) {
+            story = format!("{story}: {why_text}");
+        }
+        cause = why.source();
+    }
+    story
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -87,14 +102,17 @@ fn run(command: Command) -> Result<(), Failure> {
             Runtime::new()?.block_on(serve::run(config))
         }
         Command::Demo(Demo { dir, port, reset }) => {
-            let config = demo::prepare(&dir, port, reset)?;
-            crate::log::start(&config.log);
-            Runtime::new()?.block_on(demo::run(config, &dir))
+            let demo = demo::Demo::new(dir, port, reset)?;
+            crate::log::start(&demo.log()?);
+            Runtime::new()?.block_on(demo.run())
         }
         Command::Secret => Ok(out(&random::secret()?)?),
         Command::Config { json } => Ok(print::settings(&Config::load()?, json)?),
         Command::User(command) => {
             let config = load()?;
+            if !command.makes_a_database() && !config.database.exists() {
+                return Err(format!("there is no database {}", config.database.display()).into());
+            }
             Runtime::new()?.block_on(async {
                 let app = App::build(config, Clock::System).await?;
                 let done = user::run(&app, command).await;

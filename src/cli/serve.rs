@@ -1,4 +1,4 @@
-use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -7,6 +7,9 @@ use tokio::{
 
 use super::Failure;
 use crate::{api, app::App, clock::Clock, config::Config};
+
+/// How long closing the database may take. With the connections' six seconds it stays under ten.
+const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     // First of all: whoever takes the wrong port leaves no database behind.
@@ -40,7 +43,10 @@ pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure
         synchronous = "full",
     );
     api::serve::serve(listener, api::routes(app.clone())?, stop).await;
-    app.store.close().await;
+    // What is not written back from the log now is written back at the next start.
+    if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {
+        tracing::warn!(event = "database_not_closed");
+    }
     tracing::info!(event = "stop");
     Ok(())
 }

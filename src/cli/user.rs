@@ -63,6 +63,13 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// The others have nothing to do without one, and a mistyped name should not make one.
+    pub(super) fn makes_a_database(&self) -> bool {
+        matches!(self, Self::Add { .. })
+    }
+}
+
 pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { name, email, roles, json } => {

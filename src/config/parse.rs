@@ -12,7 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use super::{Log, LogFormat, Mistake, NAMES, Values};
-use crate::auth::hasher::Cost;
+use crate::model::Cost;
 
 /// Reads settings one after the other and keeps what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -97,6 +97,12 @@ pub(super) fn dotenv(path: &Path) -> Result<Values, Mistake> {
         Err(error) if error.not_found() => return Ok(Values::new()),
         Err(_) => return Err(mistake("cannot be read")),
     };
+    // A `$` outside single quotes would be replaced, and the key be another than the one that is written there.
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let is_secret = |line: &str| line.trim_start().trim_start_matches("export ").starts_with("SECRET_KEY");
+    if text.lines().any(|line| is_secret(line) && line.contains('$') && !line.contains('\'')) {
+        return Err(mistake("has a SECRET_KEY with a $; put it between single quotes"));
+    }
     // Its error would print the line, and with it the secret.
     lines.collect::<Result<_, _>>().map_err(|_| {
         mistake("has a line that is not NAME=value (a value with blanks or signs goes between single quotes)")

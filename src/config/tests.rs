@@ -21,9 +21,11 @@ fn the_defaults_are_those_of_the_documentation() {
         "SECRET_KEY=******** ALGORITHM=HS256 ACCESS_TOKEN_EXPIRE_MINUTES=30 DATABASE_URL=sqlite://hallpass.db \
          HOST=127.0.0.1 PORT=8000 PUBLIC_URL=http://127.0.0.1:8000 AUDIENCE=http://127.0.0.1:8000 CORS_ORIGINS= \
          TRUSTED_PROXIES= PASSWORD_MIN_LENGTH=15 ARGON2_MEMORY_KIB=19456 ARGON2_ITERATIONS=2 ARGON2_PARALLELISM=1 \
-         HASH_THREADS={cores} HASH_QUEUE=32 DOCS=on LOG=info LOG_FORMAT="
+         HASH_THREADS={cores} HASH_QUEUE=32 DOCS=on LOG=info"
     );
+    let (format, described) = described.split_last().unwrap();
     assert_eq!(described.join(" "), expected);
+    assert!(format == "LOG_FORMAT=json" || format == "LOG_FORMAT=text");
     assert!(!format!("{config:?}").contains(KEY));
 }
 
@@ -31,6 +33,7 @@ fn the_defaults_are_those_of_the_documentation() {
 fn a_value_that_cannot_be_used_is_refused_by_name() {
     for (name, value) in [
         ("SECRET_KEY", "too short"),
+        ("SECRET_KEY", " VzAQ0qJq7m5c2b8HhM4yQeT1xR6kWn3pLfUaSdGvBtY"),
         ("ALGORITHM", "none"),
         ("ALGORITHM", "hs256"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
@@ -123,6 +126,10 @@ fn a_line_that_cannot_be_read_is_not_printed() {
     std::fs::write(&file, format!("SECRET_KEY={KEY} and more\n")).unwrap();
     let mistake = parse::dotenv(&file).unwrap_err();
     assert!(!mistake.detail.contains(KEY));
+    std::fs::write(&file, format!("SECRET_KEY=\"{KEY}$HOME\"\n")).unwrap();
+    assert!(parse::dotenv(&file).unwrap_err().detail.contains("single quotes"));
+    std::fs::write(&file, format!("SECRET_KEY='{KEY}$HOME'\n")).unwrap();
+    assert_eq!(parse::dotenv(&file).unwrap().get("SECRET_KEY").unwrap(), &format!("{KEY}$HOME"));
     std::fs::write(&file, "# comment\nPORT='8123'\n").unwrap();
     assert_eq!(parse::dotenv(&file).unwrap().get("PORT").unwrap(), "8123");
     assert!(parse::dotenv(&folder.path().join("none")).unwrap().is_empty());

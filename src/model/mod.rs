@@ -3,6 +3,7 @@
 //! What the database holds derives `sqlx::Type` as a transparent newtype, so that one declaration serves
 //! every engine.
 
+mod cost;
 mod email;
 mod ids;
 mod roles;
@@ -11,6 +12,7 @@ mod username;
 
 use std::net::IpAddr;
 
+pub use cost::Cost;
 pub use email::{Email, InvalidEmail};
 pub use ids::{SessionId, UserId};
 pub use roles::Roles;

@@ -46,8 +46,8 @@ impl Username {
     /// # Errors
     /// No account can have this name.
     pub fn key(text: &str) -> Result<String, InvalidName> {
-        // Every code point maps to at least one, so this bounds the work below.
-        if text.is_empty() || text.chars().nth(MAX_CODE_POINTS).is_some() {
+        // Decomposed, a letter may be several code points; what is longer still is not worth the work below.
+        if text.is_empty() || text.chars().nth(4 * MAX_CODE_POINTS).is_some() {
             return Err(InvalidName::Length);
         }
         let key = stabilize(text, |s| UsernameCaseMapped::enforce(s)).map_err(|_| InvalidName::Character)?;
@@ -167,6 +167,13 @@ mod tests {
             ("p\u{3b1}ul", MixedScripts),
         ] {
             assert_eq!(Username::parse(name), Err(why), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_measured_after_its_mapping() {
+        for (name, is_name) in [("e\u{301}".repeat(64), true), ("e\u{301}".repeat(65), false)] {
+            assert_eq!(Username::parse(&name).is_ok(), is_name);
         }
     }
 

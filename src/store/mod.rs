@@ -10,7 +10,7 @@ mod sqlite;
 use std::{path::Path, time::Duration};
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, Pool};
+use sqlx::{Connection, Pool, pool::PoolConnection};
 
 pub use account::NewUser;
 pub use sqlite::OpenError;
@@ -44,11 +44,33 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, WorkerCrashed};
+        use sqlx::Error::{BeginFailed, Io, PoolClosed, PoolTimedOut, WorkerCrashed};
         match error {
-            Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed => Self::Unavailable(error),
+            BeginFailed | Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(ref source) if sqlite::is_unavailable(source.as_ref()) => Self::Unavailable(error),
             other => Self::Internal(other),
+        }
+    }
+}
+
+/// A connection that is closed when dropped, unless it was settled.
+struct Unsettled(Option<PoolConnection<Db>>);
+
+impl Unsettled {
+    fn get(&mut self) -> Result<&mut PoolConnection<Db>, Error> {
+        self.0.as_mut().ok_or(Error::Unavailable(sqlx::Error::WorkerCrashed))
+    }
+
+    /// Back to the pool.
+    fn settle(&mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        if let Some(conn) = &mut self.0 {
+            conn.close_on_drop();
         }
     }
 }
@@ -73,21 +95,38 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        let mut conn = self.writer.acquire().await?;
-        let mut tx = conn.begin_with(sqlite::BEGIN_WRITE).await?;
-        let done = work(&mut tx).await?;
-        self.place.check()?;
-        tx.commit().await?;
-        Ok(done)
+        // Until its transaction has ended well, the connection is one to throw away: SQLite ends a transaction
+        // by itself when the disk is full, sqlx does not notice, and every later one would fail.
+        let mut conn = Unsettled(Some(self.writer.acquire().await?));
+        let mut tx = conn.get()?.begin_with(sqlite::BEGIN_WRITE).await?;
+        match work(&mut tx).await.and_then(|done| self.place.check().map(|()| done).map_err(Error::from)) {
+            Ok(done) => {
+                tx.commit().await?;
+                conn.settle();
+                Ok(done)
+            }
+            Err(error) => {
+                if tx.rollback().await.is_ok() {
+                    conn.settle();
+                }
+                Err(error)
+            }
+        }
     }
 
-    /// Whether it can be read and written.
+    /// Whether it can be read and written: it is.
     ///
     /// # Errors
     /// [`Error::Unavailable`]
     pub async fn check(&self) -> Result<(), Error> {
         sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM users WHERE id = ''"#).fetch_one(&self.readers).await?;
-        self.write(|_| Box::pin(async { Ok(()) })).await
+        self.write(|tx| {
+            Box::pin(async move {
+                sqlx::query!("UPDATE probe SET writes = writes + 1").execute(tx).await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Finishes what is under way and closes the file.

@@ -8,9 +8,9 @@ use std::sync::{
 use hallpass::{
     api,
     app::App,
-    auth::hasher::Cost,
     clock::Clock,
     config::{Config, Values},
+    model::Cost,
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response,
@@ -98,6 +98,16 @@ impl TestApp {
         }
         assert_eq!(status == 401, answer.headers.contains_key("www-authenticate"));
         answer
+    }
+
+    /// Readiness is found out once a second.
+    pub async fn is_ready(&self) -> bool {
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        let answer = self.get("/readyz", None).await;
+        if answer.status != 200 {
+            answer.refuses(503, "storage_unavailable", "");
+        }
+        answer.status == 200
     }
 
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {

@@ -12,11 +12,10 @@ fn request(method: Method, path: &str) -> Request {
 #[tokio::test]
 async fn an_unknown_path_is_not_found_and_a_known_one_says_its_methods() {
     let app = TestApp::new().await;
-    for path in ["/nope", "/login/", "/login/x", "//login", "/LOGIN", "/protected/../me", "/%6Cogin%2F", "/me."] {
-        let answer = app.get(path, None).await;
-        assert!(matches!(answer.status, 401 | 404 | 405), "{path} {}", answer.status);
+    let (_, token) = app.as_user("john").await;
+    for path in ["/nope", "/me/", "/me/x", "//me", "/ME", "/protected/../me", "/me%2F", "/me.", "/me;x", "/me%00"] {
+        app.get(path, Some(&token)).await.refuses(404, "not_found", "");
     }
-    app.get("/nope", None).await.refuses(404, "not_found", "");
     for (path, allow) in [
         ("/login", "POST"),
         ("/register", "POST"),
@@ -42,7 +41,10 @@ async fn an_unknown_path_is_not_found_and_a_known_one_says_its_methods() {
 async fn head_answers_as_get_does_without_its_body() {
     let app = TestApp::new().await;
     for (path, status) in [("/livez", 200), ("/me", 401), ("/docs", 200), ("/", 307), ("/nope", 404)] {
-        assert_eq!(app.send(request(Method::HEAD, path)).await.status, status, "{path}");
+        let answer = app.send(request(Method::HEAD, path)).await;
+        assert_eq!(answer.status, status, "{path}");
+        // What an error has in its body is left out by the listener.
+        assert!(status >= 400 || answer.bytes.is_empty(), "{path}");
     }
 }
 

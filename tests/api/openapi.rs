@@ -113,6 +113,8 @@ async fn the_root_leads_to_the_page_and_both_can_be_left_out() {
     let app = TestApp::with(&[("DOCS", "off")]).await;
     for path in ["/", "/docs", "/openapi.json"] {
         app.get(path, None).await.refuses(404, "not_found", "");
+        let post = Request::builder().method(Method::POST).uri_str(path).finish();
+        app.send(post).await.refuses(404, "not_found", "");
     }
     assert_eq!(app.get("/livez", None).await.status, 200);
 }

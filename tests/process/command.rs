@@ -48,6 +48,9 @@ async fn accounts_are_looked_after_while_the_server_runs() {
         assert!(text(&output.stderr).contains(why), "{arguments:?}: {}", text(&output.stderr));
     };
 
+    let elsewhere = run(server.folder.path(), &["user", "list"], &[("DATABASE_URL", "sqlite://mistyped.db")], "");
+    assert!(text(&elsewhere.stderr).contains("there is no database mistyped.db"));
+    assert!(!server.folder.path().join("mistyped.db").exists());
     let added = ok(
         &["user", "add", "Admin", "--role", "admin", "--email", "a@example.org", "--json"],
         &format!("{PASSWORD}\n"),

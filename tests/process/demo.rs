@@ -29,6 +29,17 @@ async fn the_demo_needs_no_settings_and_its_users_are_those_that_it_prints() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     assert!(!server.folder.path().join("other.db").exists());
+    let address = format!(r#""address":"127.0.0.1:{}""#, server.port);
+    assert!(server.log().lines().any(|line| line.contains(r#""event":"start""#) && line.contains(&address)));
+}
+
+#[tokio::test]
+async fn a_second_demo_on_the_port_leaves_the_first_alone() {
+    let server = demo(tempfile::tempdir().unwrap(), &[]);
+    let port = server.port.to_string();
+    let second = command(server.folder.path(), &["demo", "--reset", "--port", &port]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert_eq!(server.login("johndoe", "demo-password-only").await.0, 200);
 }
 
 #[tokio::test]

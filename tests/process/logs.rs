@@ -19,6 +19,7 @@ async fn a_request_is_one_line_with_its_route_and_its_id() {
     assert_eq!(requests[0]["route"], "/livez", "that of the start");
     let requests = &requests[1..];
     assert_eq!((&requests[0]["status"], &requests[0]["route"]), (&json!(404), &json!("-")));
+    assert_eq!((&requests[0]["code"], &requests[1]["code"]), (&json!("not_found"), &json!("invalid_token")));
     assert_eq!(requests[0]["span"]["id"], id);
     assert_eq!((&requests[1]["method"], &requests[1]["route"]), (&json!("GET"), &json!("/me")));
     assert!(requests[1]["duration_us"].is_u64() && requests[1]["timestamp"].as_str().unwrap().ends_with('Z'));
@@ -32,12 +33,14 @@ async fn what_matters_for_security_is_an_event_with_a_code() {
     server.login("john", PASSWORD).await;
     server.login("john", "wrong").await;
     server.login("nobody", "wrong").await;
+    server.get("/me", "forged").await;
     let log = server.log();
     for (event, reason, id) in [
         ("register", Value::Null, &user["id"]),
         ("login", Value::Null, &user["id"]),
         ("login_failed", json!("password"), &user["id"]),
         ("login_failed", json!("unknown"), &Value::Null),
+        ("token_refused", json!("invalid token"), &Value::Null),
     ] {
         let found = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).any(|line| {
             line["event"] == event
@@ -77,5 +80,18 @@ async fn at_its_most_talkative_the_log_holds_no_secret() {
         for secret in [PASSWORD, SECRET_KEY, token, signature, "$argon2id", "canary", "\u{1b}[2J"] {
             assert!(!log.contains(secret), "{format}: {secret} in {log}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_client_is_believed_of_a_trusted_proxy_alone() {
+    for (trusted, address) in [("127.0.0.1", "198.51.100.7"), ("", "127.0.0.1")] {
+        let server = Server::start(&[("TRUSTED_PROXIES", trusted)]);
+        let login =
+            reqwest::Client::new().post(server.url("/login")).header("x-forwarded-for", "203.0.113.9, 198.51.100.7");
+        login.json(&json!({"username": "nobody", "password": "x"})).send().await.unwrap();
+        let log = server.log();
+        let failed = log.lines().find(|line| line.contains("login_failed")).unwrap();
+        assert!(failed.contains(&format!(r#""address":"{address}""#)), "{failed}");
     }
 }

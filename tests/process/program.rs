@@ -6,6 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -42,13 +43,30 @@ pub fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], input: 
     child.wait_with_output().unwrap()
 }
 
+/// The server behind a limit of the shell, in a folder of its own.
+pub fn limited(limit: &str, settings: &[(&str, &str)]) -> Server {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let mut command = Command::new("sh");
+    let script = format!("{limit}; exec \"$0\" serve");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_hallpass")]).current_dir(folder.path());
+    command.env_clear().env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).envs(settings.iter().copied());
+    Server::spawn(command, folder, port)
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that no outgoing connection is given meanwhile: below the ephemeral ones.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = 20_000 + (base + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A running server. Killed when dropped.
@@ -76,9 +94,12 @@ impl Server {
         let child = command.stdout(out.unwrap()).stderr(log.unwrap()).spawn().unwrap();
         let mut server = Self { folder, port, child };
         let begun = Instant::now();
-        while !server.answers() {
+        loop {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("ended with {status}: {}", server.log());
+            }
+            if server.answers() {
+                break;
             }
             assert!(begun.elapsed() < PATIENCE, "does not listen: {}", server.log());
             std::thread::sleep(Duration::from_millis(5));
@@ -158,6 +179,12 @@ impl Server {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Lifts a limit that the shell had set.
+    pub fn lift_limit(&self, name: &str) {
+        let lift = format!("prlimit --pid {} --{name}=unlimited:unlimited", self.child.id());
+        assert!(Command::new("sh").args(["-c", &lift]).status().unwrap().success());
     }
 
     /// Peak memory in KiB.

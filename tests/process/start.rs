@@ -1,10 +1,14 @@
 //! Settings, starting, and ending.
 
-use std::{io::Write, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    io::Write,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    time::Duration,
+};
 
 use serde_json::json;
 
-use super::program::{PASSWORD, SECRET_KEY, Server, command, read_all, run, text};
+use super::program::{PASSWORD, SECRET_KEY, Server, command, limited, read_all, run, text};
 
 #[tokio::test]
 async fn without_a_secret_it_says_how_to_make_one() {
@@ -52,6 +56,10 @@ fn the_file_of_settings_is_read_and_the_environment_goes_before_it() {
         assert!(out.lines().any(|found| found == line), "{out}");
     }
     assert!(config(&[("PORT", "8124")]).1.contains("PORT=8124"));
+    assert!(config(&[("SECRET_KEY", "")]).1.contains("PORT=8123"), "an empty variable hides nothing");
+    let unreadable = std::ffi::OsStr::from_bytes(b"\xff");
+    let output = command(folder.path(), &["config"]).env("DATABASE_URL", unreadable).output().unwrap();
+    assert!(text(&output.stderr).contains("DATABASE_URL: is not UTF-8"));
 
     std::fs::write(&dotenv, format!("SECRET_KEYS='{SECRET_KEY}'\n")).unwrap();
     let (code, _, complaint) = config(&[("SECRET_KEY", SECRET_KEY)]);
@@ -61,7 +69,8 @@ fn the_file_of_settings_is_read_and_the_environment_goes_before_it() {
     std::fs::write(&dotenv, format!("SECRET_KEY={SECRET_KEY} canary line\n")).unwrap();
     let (code, _, complaint) = config(&[]);
     assert_eq!(code, 1);
-    assert!(complaint.contains(".env: has a line") && !complaint.contains("canary"), "{complaint}");
+    assert!(complaint.contains("1 setting cannot be used:\n  .env: has a line"), "{complaint}");
+    assert!(!complaint.contains("canary"), "{complaint}");
 }
 
 #[test]
@@ -158,25 +167,30 @@ async fn a_port_in_use_and_a_database_that_cannot_be_used_are_said_in_a_line() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_refuses_writes_and_nothing_is_lost() {
+#[ignore = "needs prlimit; make interop runs it"]
+async fn a_disk_that_is_full_refuses_writes_loses_nothing_and_recovers() {
     // A file may not grow over 200 KiB here; the signal that says so is ignored, as it is for a full disk.
-    let folder = tempfile::tempdir().unwrap();
-    let port = super::program::free_port();
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$0\" serve", env!("CARGO_BIN_EXE_hallpass")]);
-    command.current_dir(folder.path()).env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).env("LOG", "error");
-    let server = Server::spawn(command, folder, port);
-    let mut made = Vec::new();
-    let refusal = loop {
-        let name = format!("user{}", made.len());
-        let (status, body) = server.post("/register", &json!({"username": name, "password": PASSWORD})).await;
-        if status != 201 {
-            break (status, body["code"].clone());
-        }
-        made.push(name);
-        assert!(made.len() < 1_000);
+    let server = limited("trap '' XFSZ; ulimit -S -f 400", &[("LOG", "error")]);
+    let register = async |n: usize| {
+        let form = json!({"username": format!("user{n}"), "password": PASSWORD});
+        let (status, body) = server.post("/register", &form).await;
+        assert!(status == 201 || (status, &body["code"]) == (503, &json!("storage_unavailable")), "{status} {body}");
+        status == 201
     };
-    assert_eq!(refusal, (503, json!("storage_unavailable")));
+    let mut made = 0;
+    while register(made).await {
+        made += 1;
+        assert!(made < 1_000);
+    }
+    // The commit that failed broke nothing else.
+    for n in 0..3 {
+        assert!(!register(made + n).await);
+    }
+    assert_eq!(server.get("/readyz", "").await.0, 503);
+    assert_eq!(server.login("nobody", "x").await.0, 401, "reading goes on");
+    server.lift_limit("fsize");
+    assert!(register(made).await);
+    assert_eq!(server.login("user0", PASSWORD).await.0, 200);
     let output = run(server.folder.path(), &["user", "list"], &[], "");
-    assert_eq!(text(&output.stdout).lines().count(), made.len(), "all that was acknowledged, and no more");
+    assert_eq!(text(&output.stdout).lines().count(), made + 1, "all that was acknowledged, and no more");
 }
