@@ -6,7 +6,8 @@
 //! main ─ cli ─ config ─ log            starts things
 //!          └── app                     the parts, shared by every request
 //! api ───────▶ auth ───────▶ store     HTTP ▶ rules ▶ SQL
-//!   └────────────┴─────────────┴──▶ model, error, clock
+//!   └────────────┴─────────────┴──▶ model
+//!   └────────────┴──▶ error, clock       error knows what the store's errors are to a caller
 //! ```
 //!
 //! A feature is one file name in each room: `api/session.rs` ▶ `auth/session.rs` ▶ `store/session.rs`.

@@ -29,7 +29,7 @@ const READERS: u32 = 4;
 /// How long the two processes of a simultaneous first start wait for each other's migrations.
 const MIGRATION_TRIES: u32 = 20;
 
-/// Why a database file was not opened. It was not changed either.
+/// Why a database file was not opened. But for `Migration`, it was not changed either.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file could not be made or opened.
