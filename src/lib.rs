@@ -7,7 +7,7 @@
 //!          └── app                     the parts, shared by every request
 //! api ───────▶ auth ───────▶ store     HTTP ▶ rules ▶ SQL
 //!   └────────────┴─────────────┴──▶ model
-//!   └────────────┴──▶ error, clock       error knows what the store's errors are to a caller
+//!   └────────────┴──▶ error, clock, json error knows what the store's errors are to a caller
 //! ```
 //!
 //! A feature is one file name in each room: `api/session.rs` ▶ `auth/session.rs` ▶ `store/session.rs`.
@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod json;
 pub mod log;
 pub mod model;
 pub mod store;

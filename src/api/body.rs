@@ -3,7 +3,7 @@
 //! It reads no more than the limit, for no longer than the deadline, and tells apart what is not JSON (400)
 //! from JSON that is not what the operation takes (422).
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use poem::{
@@ -16,15 +16,15 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, Registry},
     types::Type,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use zeroize::Zeroizing;
 
 use super::problem::{Code, Problem};
-use crate::error::{Error, FieldError};
+use crate::{
+    error::{Error, FieldError},
+    json::{self, Defect, Shape},
+};
 
 /// The most bytes of a body.
 pub const LIMIT: usize = 16 * 1024;
@@ -99,9 +99,6 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
-/// What `serde_json` says of `1e400`, which it counts among the errors of syntax.
-const OUT_OF_RANGE: &str = "number out of range";
-
 const NO_OBJECT: &str = "must be an object with the members of this operation";
 
 fn malformed(detail: &'static str) -> Problem {
@@ -109,17 +106,16 @@ fn malformed(detail: &'static str) -> Problem {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    if let Err(error) = serde_json::from_slice::<Unique>(bytes) {
-        // `Unique` takes any JSON, so the one thing it refuses by itself is a name given twice.
-        if error.to_string().starts_with(OUT_OF_RANGE) {
-            // JSON, and nothing that an operation takes.
+    match json::check(bytes) {
+        Ok(Shape::Object) => {}
+        // serde reads an array as a struct, member by member.
+        Ok(Shape::Other) => return Err(Error::Validation(vec![FieldError::new("", NO_OBJECT)]).into()),
+        // JSON, and nothing that an operation takes.
+        Err(Defect::OutOfRange) => {
             return Err(Error::Validation(vec![FieldError::new("", "has a number that is out of range")]).into());
         }
-        return Err(malformed(if error.is_data() { "A member is given twice" } else { "The body is not JSON" }));
-    }
-    // serde reads an array as a struct, member by member.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Error::Validation(vec![FieldError::new("", NO_OBJECT)]).into());
+        Err(Defect::Twice) => return Err(malformed("A member is given twice")),
+        Err(Defect::Malformed) => return Err(malformed("The body is not JSON")),
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -155,65 +151,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         Segment::Enum { .. } | Segment::Unknown => String::new(),
     };
     path.iter().map(step).collect()
-}
-
-/// Any JSON in which no object has a name twice. Parsers disagree on which one counts (RFC 8259, section 4).
-struct Unique;
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Unique {
-    type Value = Self;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unique {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut names = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if !names.insert(name) {
-                return Err(A::Error::custom("twice"));
-            }
-            map.next_value::<Self>()?;
-        }
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ impl HealthApi {
             return if is_ready { Ok(ok()) } else { Err(tried().into()) };
         }
         let checked = match timeout(PATIENCE, context.app.store.check()).await {
-            Ok(checked) => checked.map_err(Error::from),
+            // Whatever the reason, it is not ready.
+            Ok(checked) => checked.map_err(|error| Error::StorageUnavailable(Box::new(error))),
             Err(_) => Err(Error::StorageUnavailable("no answer within a second".into())),
         };
         *last = Some((Instant::now(), checked.is_ok()));

@@ -14,7 +14,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use poem::{
     Endpoint, Request, Response,
-    http::uri::Scheme,
+    http::{
+        StatusCode, Version,
+        header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+        uri::Scheme,
+    },
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::{
@@ -86,6 +90,21 @@ pub async fn serve(
     }
 }
 
+/// Whether every server on the way reads the same request: one host (RFC 9112, section 3.2), and a body that ends
+/// where its chunks or its length say, not both (section 6.1).
+fn is_clear(request: &hyper::Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let hosts = headers.get_all(HOST).iter().count();
+    let codings: Vec<_> = headers.get_all(TRANSFER_ENCODING).iter().collect();
+    let has_one_host = hosts == 1 || hosts == 0 && request.version() == Version::HTTP_10;
+    let has_one_end = match codings.as_slice() {
+        [] => true,
+        [coding] => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(CONTENT_LENGTH),
+        _ => false,
+    };
+    has_one_host && has_one_end
+}
+
 async fn connection<E: Endpoint<Output = Response> + 'static>(
     stream: TcpStream,
     peer: poem::Addr,
@@ -99,6 +118,10 @@ async fn connection<E: Endpoint<Output = Response> + 'static>(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (endpoint, local, remote) = (endpoint.clone(), local.clone(), remote.clone());
         async move {
+            if !is_clear(&request) {
+                let refusal = Response::builder().status(StatusCode::BAD_REQUEST).header(CONNECTION, "close").finish();
+                return Ok(refusal.into());
+            }
             let request = Request::from((request, local, remote, Scheme::HTTP));
             let response: hyper::Response<BoxBody<Bytes, std::io::Error>> = endpoint.get_response(request).await.into();
             Ok::<_, std::convert::Infallible>(response)

@@ -113,7 +113,6 @@ enum Reserved {
 }
 
 fn check(app: &App, form: Registration, reserved: Reserved) -> Result<Checked, Error> {
-    let names = [form.username.clone(), form.email.clone().unwrap_or_default()];
     let username = match Username::parse(&form.username) {
         Ok(username) if username.is_reserved() && reserved == Reserved::Refused => {
             Err(FieldError::new("/username", "is reserved"))
@@ -121,8 +120,9 @@ fn check(app: &App, form: Registration, reserved: Reserved) -> Result<Checked, E
         parsed => parsed.map_err(|why| FieldError::new("/username", why)),
     };
     let email = form.email.as_deref().map(Email::parse).transpose().map_err(|why| FieldError::new("/email", why));
-    let password =
-        choose(app, form.password, names.iter().map(String::as_str)).map_err(|why| FieldError::new("/password", why));
+    let key = Username::key(&form.username).unwrap_or_default();
+    let names = [&form.username, &key, form.email.as_ref().unwrap_or(&key)].map(String::as_str);
+    let password = choose(app, form.password, names).map_err(|why| FieldError::new("/password", why));
     match (username, password, email) {
         (Ok(username), Ok(password), Ok(email)) => Ok(Checked { username, password, email }),
         (username, password, email) => {

@@ -46,6 +46,8 @@ pub enum Verdict {
         /// The stored hash was made at another cost than today's and should be made anew.
         outdated: bool,
     },
+    /// It is the right one, of an account that may not log in.
+    Barred,
     /// It is not, or there was nothing to compare it with.
     Mismatch,
     /// The stored hash is damaged, foreign, or dearer than is allowed.
@@ -91,19 +93,24 @@ impl Hasher {
     /// [`Error::Overloaded`]
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
         let (cost, salt) = (self.cost, random::bytes::<16>()?);
-        let tag = self.run(move |memory| derive(cost, password.as_bytes(), &salt, memory)).await?;
-        let tag = tag.ok_or_else(|| Error::internal("argon2 failed"))?;
+        let tag = self.run(move |memory| derive(cost, password.as_bytes(), &salt, memory)).await??;
         encode(cost, &salt, &tag).ok_or_else(|| Error::internal("no PHC string"))
     }
 
     /// Compares a password with a stored hash. Where there is none, or no usable one, or no text that could be
-    /// a password, the same work is done and the answer is no: time tells nobody which accounts exist.
+    /// a password, the same work is done and the answer is no: time tells nobody which accounts exist. Nor does
+    /// it tell the right password of an account that may not log in (`barred`).
     ///
     /// # Errors
     /// [`Error::Overloaded`]
-    pub async fn verify(&self, password: Option<Password>, stored: Option<PasswordHash>) -> Result<Verdict, Error> {
+    pub async fn verify(
+        &self,
+        password: Option<Password>,
+        stored: Option<PasswordHash>,
+        barred: bool,
+    ) -> Result<Verdict, Error> {
         let (today, ceiling) = (self.cost, self.ceiling);
-        self.run(move |memory| verify(today, ceiling, password.as_ref(), stored.as_ref(), memory)).await
+        self.run(move |memory| verify(today, ceiling, password.as_ref(), stored.as_ref(), barred, memory)).await?
     }
 
     async fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Error> {
@@ -136,31 +143,34 @@ fn verify(
     ceiling: Cost,
     password: Option<&Password>,
     stored: Option<&PasswordHash>,
+    barred: bool,
     memory: &mut Memory,
-) -> Verdict {
+) -> Result<Verdict, Error> {
     let known = stored.map(|hash| Known::parse(hash.as_str(), ceiling));
     let (Some(Some(known)), Some(password)) = (&known, password) else {
         // The work of a mismatch, on nothing.
-        spend(today.work(), today, memory);
-        return if matches!(known, Some(None)) { Verdict::Unusable } else { Verdict::Mismatch };
+        spend(today.work(), today, memory)?;
+        return Ok(if matches!(known, Some(None)) { Verdict::Unusable } else { Verdict::Mismatch });
     };
-    let tag = derive(known.cost, password.as_bytes(), &known.salt, memory);
-    if tag.is_some_and(|tag| verify_slices_are_equal(&tag, &known.tag).is_ok()) {
-        return Verdict::Match { outdated: known.cost != today };
+    let tag = derive(known.cost, password.as_bytes(), &known.salt, memory)?;
+    let is_right = verify_slices_are_equal(&tag, &known.tag).is_ok();
+    if is_right && !barred {
+        return Ok(Verdict::Match { outdated: known.cost != today });
     }
     // A hash of cheaper days is refused no sooner than one of today, or an account that does not exist.
-    spend(today.work().saturating_sub(known.cost.work()), today, memory);
-    Verdict::Mismatch
+    spend(today.work().saturating_sub(known.cost.work()), today, memory)?;
+    Ok(if is_right { Verdict::Barred } else { Verdict::Mismatch })
 }
 
 /// Spends about the time that argon2 takes to write so many KiB.
-fn spend(work: u64, today: Cost, memory: &mut Memory) {
+fn spend(work: u64, today: Cost, memory: &mut Memory) -> Result<(), Error> {
     let least = u64::from(Params::MIN_M_COST) * u64::from(today.parallelism);
     let memory_kib = work / u64::from(today.iterations);
     if memory_kib >= least {
         let cost = Cost { memory_kib: u32::try_from(memory_kib).unwrap_or(u32::MAX), ..today };
-        std::hint::black_box(derive(cost, b"nobody", &[0; 16], memory));
+        std::hint::black_box(derive(cost, b"nobody", &[0; 16], memory)?);
     }
+    Ok(())
 }
 
 /// A stored hash, taken apart and bounded.
@@ -187,20 +197,22 @@ impl Known {
     }
 }
 
-/// None: not enough memory, or parameters that argon2 does not take.
-fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Option<[u8; TAG]> {
-    let params = params(cost)?;
+/// # Errors
+/// [`Error::Overloaded`] if there is not enough memory now: nothing was compared, so nothing is known.
+fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Result<[u8; TAG], Error> {
+    let params = params(cost).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
     let count = params.block_count();
     let blocks = &mut memory.blocks;
     if blocks.len() < count {
-        blocks.try_reserve_exact(count - blocks.len()).ok()?;
+        blocks.try_reserve_exact(count - blocks.len()).map_err(|_| Error::Overloaded)?;
         blocks.resize(count, Block::new());
     }
     let mut tag = [0; TAG];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password_into_with_memory(password, salt, &mut tag, blocks.get_mut(..count)?).ok()?;
+    let blocks = blocks.get_mut(..count).unwrap_or_default();
+    argon2.hash_password_into_with_memory(password, salt, &mut tag, blocks).map_err(Error::internal)?;
     memory.spent += cost.work();
-    Some(tag)
+    Ok(tag)
 }
 
 fn encode(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<PasswordHash> {
@@ -246,10 +258,10 @@ mod tests {
         for (text, verdict) in
             [("right", Verdict::Match { outdated: false }), ("wrong", Verdict::Mismatch), ("Right", Verdict::Mismatch)]
         {
-            assert_eq!(hasher.verify(Some(password(text)), Some(hash.clone())).await.unwrap(), verdict);
+            assert_eq!(hasher.verify(Some(password(text)), Some(hash.clone()), false).await.unwrap(), verdict);
         }
-        assert_eq!(hasher.verify(None, Some(hash)).await.unwrap(), Verdict::Mismatch);
-        assert_eq!(hasher.verify(Some(password("right")), None).await.unwrap(), Verdict::Mismatch);
+        assert_eq!(hasher.verify(None, Some(hash), false).await.unwrap(), Verdict::Mismatch);
+        assert_eq!(hasher.verify(Some(password("right")), None, false).await.unwrap(), Verdict::Mismatch);
     }
 
     #[tokio::test]
@@ -257,12 +269,12 @@ mod tests {
         let old = Hasher::start(CHEAP, 1, 8).unwrap();
         let new = Hasher::start(Cost { iterations: 2, ..CHEAP }, 1, 8).unwrap();
         let hash = old.hash(password("right")).await.unwrap();
-        let verdict = new.verify(Some(password("right")), Some(hash.clone())).await.unwrap();
+        let verdict = new.verify(Some(password("right")), Some(hash.clone()), false).await.unwrap();
         assert_eq!(verdict, Verdict::Match { outdated: true });
         let dear = new.hash(password("right")).await.unwrap();
-        let verdict = old.verify(Some(password("right")), Some(dear)).await.unwrap();
+        let verdict = old.verify(Some(password("right")), Some(dear), false).await.unwrap();
         assert_eq!(verdict, Verdict::Match { outdated: true }, "or time would tell it from one that does not exist");
-        assert_eq!(new.verify(Some(password("wrong")), Some(hash)).await.unwrap(), Verdict::Mismatch);
+        assert_eq!(new.verify(Some(password("wrong")), Some(hash), false).await.unwrap(), Verdict::Mismatch);
     }
 
     #[tokio::test]
@@ -281,7 +293,8 @@ mod tests {
             "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".to_owned(),
             "$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".to_owned(),
         ] {
-            let verdict = hasher.verify(Some(password("right")), Some(PasswordHash::from_text(stored.clone()))).await;
+            let verdict =
+                hasher.verify(Some(password("right")), Some(PasswordHash::from_text(stored.clone())), false).await;
             assert_eq!(verdict.unwrap(), Verdict::Unusable, "{stored}");
         }
     }
@@ -300,12 +313,14 @@ mod tests {
             ("an unknown user", Some(&wrong), None),
             ("no text that is a password", None, Some(stored(today))),
             ("neither", None, None),
+            ("the right password, barred", Some(&password), Some(stored(today))),
+            ("the right password of cheaper days, barred", Some(&password), Some(stored(CHEAP))),
             ("an unusable hash", Some(&wrong), Some(unusable)),
             ("a wrong password", Some(&wrong), Some(stored(today))),
             ("a hash of cheaper days", Some(&wrong), Some(stored(CHEAP))),
         ] {
             let mut memory = Memory::default();
-            let verdict = super::verify(today, super::CEILING, password, stored.as_ref(), &mut memory);
+            let verdict = super::verify(today, super::CEILING, password, stored.as_ref(), true, &mut memory).unwrap();
             assert!(!matches!(verdict, Verdict::Match { .. }), "{what}");
             assert_eq!(memory.spent, today.work(), "{what}");
         }

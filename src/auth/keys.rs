@@ -14,6 +14,8 @@ pub struct SigningKey {
     pub kid: String,
     /// The one algorithm that this key is used with (RFC 8725, section 3.1).
     pub algorithm: Algorithm,
+    /// Its name in a header (RFC 7518, section 3.1). Case counts.
+    pub algorithm_name: &'static str,
     pub(super) encoding: EncodingKey,
     pub(super) decoding: DecodingKey,
 }
@@ -29,6 +31,7 @@ impl SigningKey {
             // Not the thumbprint of RFC 7638: of a secret that would be its hash.
             kid: URL_SAFE_NO_PAD.encode(derive::<12>(secret, "hallpass/v1/hs256-kid")?),
             algorithm: Algorithm::HS256,
+            algorithm_name: "HS256",
             encoding: EncodingKey::from_secret(bytes),
             decoding: DecodingKey::from_secret(bytes),
         })

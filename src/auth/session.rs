@@ -17,7 +17,9 @@ pub async fn login(app: &App, now: Time, client: Client, name: &str, password: S
     let found = find(app, name).await?;
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let password = Password::parse(password).ok();
-    let verdict = app.hasher.verify(password.clone(), stored.clone()).await?;
+    // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
+    let barred = found.as_ref().is_some_and(|found| found.user.disabled_at.is_some());
+    let verdict = app.hasher.verify(password.clone(), stored.clone(), barred).await?;
 
     let refused = |reason: &'static str| {
         // Not the name: people type their password into that field.
@@ -27,6 +29,7 @@ pub async fn login(app: &App, now: Time, client: Client, name: &str, password: S
     };
     let outdated = match verdict {
         Verdict::Match { outdated } => outdated,
+        Verdict::Barred => return Err(refused("disabled")),
         Verdict::Mismatch => return Err(refused(if found.is_some() { "password" } else { "unknown" })),
         Verdict::Unusable => {
             tracing::error!(event = "password_hash_unusable", user_id = found.as_ref().map(|f| f.user.id.as_str()));
@@ -36,10 +39,6 @@ pub async fn login(app: &App, now: Time, client: Client, name: &str, password: S
     let (Some(account), Some(password), Some(stored)) = (&found, password, stored) else {
         return Err(refused("unknown"));
     };
-    // Judged after the hash: sooner, time would tell.
-    if account.user.disabled_at.is_some() {
-        return Err(refused("disabled"));
-    }
     let stronger = if outdated { rehash(app, password).await } else { None };
     let user = account.user.clone();
     if !app.store.record_login(user.id.clone(), stored, stronger, now).await? {

@@ -19,6 +19,7 @@ use crate::{
     auth::random,
     clock::Clock,
     config::{Config, Mistakes},
+    log,
 };
 use print::{complain, out};
 
@@ -98,18 +99,18 @@ fn story(failure: &dyn std::error::Error) -> String {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve => {
-            let config = load()?;
+            let (config, _log) = load()?;
             Runtime::new()?.block_on(serve::run(config))
         }
         Command::Demo(Demo { dir, port, reset }) => {
             let demo = demo::Demo::new(dir, port, reset)?;
-            crate::log::start(&demo.log()?);
+            let _log = log::start(&demo.log()?);
             Runtime::new()?.block_on(demo.run())
         }
         Command::Secret => Ok(out(&random::secret()?)?),
         Command::Config { json } => Ok(print::settings(&Config::load()?, json)?),
         Command::User(command) => {
-            let config = load()?;
+            let (config, _log) = load()?;
             if !command.makes_a_database() && !config.database.exists() {
                 return Err(format!("there is no database {}", config.database.display()).into());
             }
@@ -124,9 +125,9 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The settings; from here on there is a log.
-fn load() -> Result<Config, Mistakes> {
+/// The settings, and from here on a log.
+fn load() -> Result<(Config, log::Running), Mistakes> {
     let config = Config::load()?;
-    crate::log::start(&config.log);
-    Ok(config)
+    let running = log::start(&config.log);
+    Ok((config, running))
 }

@@ -1,4 +1,4 @@
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use clap::Subcommand;
 use zeroize::Zeroizing;
@@ -117,11 +117,15 @@ fn explain(error: Error) -> Failure {
     }
 }
 
+/// In bytes: more than any password has.
+const LONGEST_LINE: usize = 8 * 1_024;
+
 /// Twice on a terminal, so that a slip is found; otherwise the first line of standard input.
 fn ask_password() -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
-        let mut line = Zeroizing::new(String::new());
-        io::stdin().lock().read_line(&mut line)?;
+        // At its full size from the start: growing would leave copies behind.
+        let mut line = Zeroizing::new(String::with_capacity(LONGEST_LINE));
+        io::stdin().lock().take(LONGEST_LINE as u64).read_line(&mut line)?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let first = rpassword::prompt_password("Password: ")?;

@@ -5,6 +5,9 @@ use secrecy::SecretString;
 /// RFC 7518, section 3.2: a key of the hash's size or more, in bytes.
 const MIN_BYTES: usize = 32;
 
+/// More adds nothing.
+const MAX_BYTES: usize = 1_024;
+
 /// Random text of 32 letters has far more different ones than this.
 const MIN_DIFFERENT: usize = 8;
 
@@ -32,6 +35,9 @@ pub(super) fn parse(text: &str) -> Result<SecretString, String> {
     let how = "run `hallpass secret` to make one";
     if text.len() < MIN_BYTES {
         return Err(format!("takes at least {MIN_BYTES} bytes; {how}"));
+    }
+    if text.len() > MAX_BYTES {
+        return Err(format!("takes at most {MAX_BYTES} bytes; {how}"));
     }
     if is_repetitive(text) {
         return Err(format!("repeats itself; {how}"));
@@ -67,6 +73,7 @@ mod tests {
         }
         for bad in [
             "short",
+            &"f3a91c07b2de4865a0c1d7f29be83456".repeat(33),
             "f3a91c07b2de4865a0c1d7f29be8345",
             &"a".repeat(64),
             &"abcd".repeat(16),

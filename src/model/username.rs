@@ -1,6 +1,6 @@
 use precis_core::profile::{PrecisFastInvocation, stabilize};
 use precis_profiles::{UsernameCaseMapped, UsernameCasePreserved};
-use unicode_security::MixedScript;
+use unicode_security::{MixedScript, skeleton};
 
 /// The longest user name, in code points.
 const MAX_CODE_POINTS: usize = 64;
@@ -71,10 +71,11 @@ impl Username {
         &self.key
     }
 
-    /// Whether people could take the holder for the operator or the product: refused to those who register
+    /// Whether people could take the holder for the operator or the product, also by a name that only looks like
+    /// that (UTS 39, section 4: confusable letters have one skeleton): refused to those who register
     /// themselves, open to whoever runs the server.
     pub fn is_reserved(&self) -> bool {
-        RESERVED.binary_search(&self.key.as_str()).is_ok()
+        RESERVED.iter().any(|reserved| skeleton(reserved).eq(skeleton(&self.key)))
     }
 }
 
@@ -207,10 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn the_reserved_names_are_sorted_and_found_in_any_case() {
+    fn the_reserved_names_are_found_in_any_case_and_by_their_looks() {
         assert!(RESERVED.is_sorted());
-        assert!(Username::parse("ADMIN").unwrap().is_reserved());
-        assert!(!Username::parse("johndoe").unwrap().is_reserved());
+        for name in ["admin", "ADMIN", "adm\u{131}n", "\u{430}\u{440}\u{456}"] {
+            assert!(Username::parse(name).unwrap().is_reserved(), "{name}");
+        }
+        for name in ["johndoe", "administrate", "Иван"] {
+            assert!(!Username::parse(name).unwrap().is_reserved(), "{name}");
+        }
     }
 
     proptest! {

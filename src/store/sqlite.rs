@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -48,6 +49,14 @@ pub enum OpenError {
         /// What SQLite says.
         source: sqlx::Error,
     },
+    /// A file that may be whole, but cannot be used now.
+    #[error("cannot use the database {}: {source}", path.display())]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: sqlx::Error,
+    },
     /// Somebody else's database.
     #[error("the database {} has tables, but none of Hallpass; DATABASE_URL must name a file of its own", path.display())]
     Foreign {
@@ -72,9 +81,21 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    fn from_sqlite(path: &Path, source: sqlx::Error) -> Self {
+        let path = path.to_owned();
+        match &source {
+            sqlx::Error::Database(error) if !is_damage(error.as_ref()) && is_unavailable(error.as_ref()) => {
+                Self::Unavailable { path, source }
+            }
+            _ => Self::Unreadable { path, source },
+        }
+    }
+}
+
 pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let file = |source| OpenError::File { path: path.to_owned(), source };
-    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| OpenError::from_sqlite(path, source);
     make_private(path).map_err(file)?;
     let place = Place::of(path).map_err(file)?;
     inspect(path).await?;
@@ -115,39 +136,49 @@ fn options(path: &Path) -> SqliteConnectOptions {
 fn make_private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
+        // To open a named pipe would wait for ever.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !std::fs::metadata(path)?.is_file() => {
+            Err(io::Error::other("it is not a file"))
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path).map(drop),
         Err(error) => Err(error),
     }
 }
 
-/// Where the file is, and which one it is.
+/// Which files these are, by device and inode.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    database: (u64, u64),
+    /// The write-ahead log, as of the first write. Who deletes it deletes what was acknowledged since.
+    log: Arc<OnceLock<(u64, u64)>>,
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
-        let found = std::fs::metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+        Ok(Self { path: path.to_owned(), database: identity(path)?, log: Arc::default() })
     }
 
-    /// Refuses to write to a file that was deleted, moved or replaced: with a write-ahead log SQLite goes on in
-    /// the one that it has open, and what was acknowledged would be gone.
+    /// Refuses to write to files that were deleted, moved or replaced: with a write-ahead log SQLite goes on in
+    /// those that it has open, and what was acknowledged would be gone. Called within a transaction.
     pub(super) fn check(&self) -> Result<(), sqlx::Error> {
-        let found = Self::of(&self.path)?;
-        if (found.device, found.inode) == (self.device, self.inode) {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let log = identity(Path::new(&log))?;
+        if identity(&self.path)? == self.database && *self.log.get_or_init(|| log) == log {
             return Ok(());
         }
-        Err(io::Error::other("the database file was replaced").into())
+        Err(io::Error::other("the database's files were replaced").into())
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Looks, through a connection that cannot write, whether the file is ours and whole enough to be opened.
 async fn inspect(path: &Path) -> Result<(), OpenError> {
-    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| OpenError::from_sqlite(path, source);
     let looking = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
     let mut conn = looking.disable_statement_logging().connect().await.map_err(unreadable)?;
     let verdict = judge(path, &mut conn).await;
@@ -157,7 +188,7 @@ async fn inspect(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
-    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| OpenError::from_sqlite(path, source);
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *conn)
         .await
@@ -184,10 +215,9 @@ async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError
     }
     if !applied.is_empty() {
         // A page of the table that every request reads; the rest is read when it is needed.
-        sqlx::query("SELECT id, username_key, password_hash, roles FROM users LIMIT 1")
-            .fetch_optional(&mut *conn)
-            .await
-            .map_err(unreadable)?;
+        let all = "SELECT id, username, username_key, email, email_key, email_verified_at, password_hash, roles, \
+                   created_at, disabled_at, last_login_at FROM users LIMIT 1";
+        sqlx::query(all).fetch_optional(&mut *conn).await.map_err(unreadable)?;
     }
     Ok(())
 }
@@ -213,7 +243,19 @@ async fn run_migrations(writer: &sqlx::Pool<super::Db>) -> Result<(), MigrateErr
     Ok(())
 }
 
-/// SQLite's primary result codes (the low byte) that say «not now» rather than «never».
+/// SQLite's primary result code, the low byte.
+fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
+}
+
+/// The codes that say that the file itself is wrong.
+fn is_damage(error: &dyn DatabaseError) -> bool {
+    const CORRUPT: i32 = 11;
+    const NOTADB: i32 = 26;
+    matches!(primary_code(error), Some(CORRUPT | NOTADB))
+}
+
+/// The codes that say «not now» rather than «never».
 pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     const PERM: i32 = 3;
     const BUSY: i32 = 5;
@@ -221,14 +263,13 @@ pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     const NOMEM: i32 = 7;
     const READONLY: i32 = 8;
     const IOERR: i32 = 10;
-    const CORRUPT: i32 = 11;
     const FULL: i32 = 13;
     const CANTOPEN: i32 = 14;
     const PROTOCOL: i32 = 15;
-    const NOTADB: i32 = 26;
-    let code = error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-    matches!(
-        code,
-        Some(PERM | BUSY | LOCKED | NOMEM | READONLY | IOERR | CORRUPT | FULL | CANTOPEN | PROTOCOL | NOTADB)
-    )
+    // A file can be mended, or replaced by a backup, without a change to the program.
+    is_damage(error)
+        || matches!(
+            primary_code(error),
+            Some(PERM | BUSY | LOCKED | NOMEM | READONLY | IOERR | FULL | CANTOPEN | PROTOCOL)
+        )
 }

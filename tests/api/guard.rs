@@ -135,6 +135,8 @@ async fn the_header_is_ours_and_nothing_in_it_is_critical() {
         ("crit", Some(json!(["b64"]))),
         ("crit", Some(json!([]))),
         ("crit", Some(json!("b64"))),
+        ("crit", Some(Value::Null)),
+        ("b64", Some(json!(false))),
     ] {
         let what = format!("{name} = {value:?}");
         refuses(&app, &sign(&change(&good, name, value), &claims), "invalid_token", &what).await;
@@ -181,11 +183,23 @@ async fn another_spelling_of_a_token_is_no_token() {
             sign_with(SECRET_KEY, &header, claims.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()),
         ),
         ("no object", sign_with(SECRET_KEY, &header, "[]")),
+        ("claims in an array", sign_with(SECRET_KEY, &header, in_an_array(user["id"].as_str().unwrap()))),
+        ("roles twice", sign_with(SECRET_KEY, &header, twice(&claims, r#","roles":["admin"]"#))),
+        ("an unknown claim twice", sign_with(SECRET_KEY, &header, twice(&claims, r#","x":1,"x":2"#))),
+        ("an unknown member of the header twice", sign_with(SECRET_KEY, twice(&header, r#","x":1,"x":2"#), &claims)),
         ("deep", sign_with(SECRET_KEY, &header, deep)),
         ("over 8 KiB", sign_with(SECRET_KEY, &header, twice(&claims, &format!(r#","x":"{}""#, "x".repeat(8_192))))),
     ] {
         refuses(&app, &forged, "invalid_token", what).await;
     }
+}
+
+/// The claims in the order in which the verifier declares them.
+fn in_an_array(sub: &str) -> String {
+    let all = claims(sub);
+    let names = ["iss", "aud", "sub", "client_id", "exp", "iat", "nbf", "jti", "sid"];
+    let values = names.map(|name| if name == "nbf" { json!(START) } else { all[name].clone() });
+    json!(values).to_string()
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn the_demo_needs_no_settings_and_its_users_are_those_that_it_prints() {
     }
     assert!(!server.folder.path().join("other.db").exists());
     let address = format!(r#""address":"127.0.0.1:{}""#, server.port);
-    assert!(server.log().lines().any(|line| line.contains(r#""event":"start""#) && line.contains(&address)));
+    assert!(server.whole_log().lines().any(|line| line.contains(r#""event":"start""#) && line.contains(&address)));
 }
 
 #[tokio::test]

@@ -89,9 +89,20 @@ impl Server {
     }
 
     /// Waits until it answers.
-    pub fn spawn(mut command: Command, folder: TempDir, port: u16) -> Self {
-        let (out, log) = (File::create(folder.path().join("out")), File::create(folder.path().join("log")));
-        let child = command.stdout(out.unwrap()).stderr(log.unwrap()).spawn().unwrap();
+    pub fn spawn(command: Command, folder: TempDir, port: u16) -> Self {
+        let log = File::create(folder.path().join("log")).unwrap();
+        Self::spawn_with(command, folder, port, log.into())
+    }
+
+    /// Its log goes into a pipe that nobody reads.
+    pub fn spawn_silent(command: Command, folder: TempDir, port: u16) -> Self {
+        File::create(folder.path().join("log")).unwrap();
+        Self::spawn_with(command, folder, port, Stdio::piped())
+    }
+
+    fn spawn_with(mut command: Command, folder: TempDir, port: u16, log: Stdio) -> Self {
+        let out = File::create(folder.path().join("out")).unwrap();
+        let child = command.stdout(out).stderr(log).spawn().unwrap();
         let mut server = Self { folder, port, child };
         let begun = Instant::now();
         loop {
@@ -121,6 +132,22 @@ impl Server {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// The log with the lines of all that was answered. They are written in order, by a thread of their own: once
+    /// there is one of a request that is sent now, there are those of all before it.
+    pub fn whole_log(&self) -> String {
+        let answer = self.exchange(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let id = answer.split("x-request-id: ").nth(1).unwrap().split('\r').next().unwrap().to_owned();
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if log.contains(&id) {
+                return log;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn out(&self) -> String {
