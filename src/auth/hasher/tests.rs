@@ -1,0 +1,180 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{Hasher, Known, Memory, Verdict};
+use crate::{
+    auth::password::Password,
+    error::Error,
+    model::{Cost, PasswordHash},
+};
+
+const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
+
+fn password(text: &str) -> Password {
+    Password::parse(text.to_owned()).unwrap()
+}
+
+#[tokio::test]
+async fn a_hash_matches_its_password_alone() {
+    let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+    let hash = hasher.hash(password("right")).await.unwrap();
+    assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+    assert_ne!(hash, hasher.hash(password("right")).await.unwrap(), "every hash has its own salt");
+    for (text, verdict) in
+        [("right", Verdict::Match { outdated: false }), ("wrong", Verdict::Mismatch), ("Right", Verdict::Mismatch)]
+    {
+        assert_eq!(hasher.verify(Some(password(text)), Some(hash.clone()), false).await.unwrap(), verdict);
+    }
+    assert_eq!(hasher.verify(None, Some(hash), false).await.unwrap(), Verdict::Mismatch);
+    assert_eq!(hasher.verify(Some(password("right")), None, false).await.unwrap(), Verdict::Mismatch);
+}
+
+#[tokio::test]
+async fn a_hash_of_another_cost_matches_and_is_outdated() {
+    let old = Hasher::start(CHEAP, 1, 8).unwrap();
+    let new = Hasher::start(Cost { iterations: 2, ..CHEAP }, 1, 8).unwrap();
+    let hash = old.hash(password("right")).await.unwrap();
+    let verdict = new.verify(Some(password("right")), Some(hash.clone()), false).await.unwrap();
+    assert_eq!(verdict, Verdict::Match { outdated: true });
+    let dear = new.hash(password("right")).await.unwrap();
+    let verdict = old.verify(Some(password("right")), Some(dear), false).await.unwrap();
+    assert_eq!(verdict, Verdict::Match { outdated: true }, "or time would tell it from one that does not exist");
+    assert_eq!(new.verify(Some(password("wrong")), Some(hash), false).await.unwrap(), Verdict::Mismatch);
+}
+
+#[tokio::test]
+async fn a_damaged_foreign_or_too_dear_hash_matches_nothing() {
+    let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+    let tail = "c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for stored in [
+        String::new(),
+        "x".to_owned(),
+        "é".repeat(60),
+        format!("$argon2id$v=19$m=4294967295,t=1,p=1${tail}"),
+        format!("$argon2id$v=19$m=64,t=4294967295,p=1${tail}"),
+        format!("$argon2id$v=19$m=262144,t=1,p=4000${tail}"),
+        format!("$argon2i$v=19$m=64,t=1,p=1${tail}"),
+        format!("$argon2id$v=16$m=64,t=1,p=1${tail}"),
+        "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".to_owned(),
+        "$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".to_owned(),
+    ] {
+        let verdict =
+            hasher.verify(Some(password("right")), Some(PasswordHash::from_text(stored.clone())), false).await;
+        assert_eq!(verdict.unwrap(), Verdict::Unusable, "{stored}");
+    }
+}
+
+#[test]
+fn every_mismatch_costs_what_a_hash_of_today_costs() {
+    let today = Cost { iterations: 4, ..CHEAP };
+    let (salt, password) = ([7; 16], password("right"));
+    let stored = |cost| {
+        let tag = super::derive(cost, password.as_bytes(), &salt, &mut Memory::default()).unwrap();
+        super::encode(cost, &salt, &tag).unwrap()
+    };
+    let wrong = super::Password::parse("wrong".to_owned()).unwrap();
+    let unusable = PasswordHash::from_text("x".to_owned());
+    for (what, password, stored) in [
+        ("an unknown user", Some(&wrong), None),
+        ("no text that is a password", None, Some(stored(today))),
+        ("neither", None, None),
+        ("the right password, barred", Some(&password), Some(stored(today))),
+        ("the right password of cheaper days, barred", Some(&password), Some(stored(CHEAP))),
+        ("an unusable hash", Some(&wrong), Some(unusable)),
+        ("a wrong password", Some(&wrong), Some(stored(today))),
+        ("a hash of cheaper days", Some(&wrong), Some(stored(CHEAP))),
+    ] {
+        let mut memory = Memory::default();
+        let verdict = super::verify(today, super::CEILING, password, stored.as_ref(), true, &mut memory).unwrap();
+        assert!(!matches!(verdict, Verdict::Match { .. }), "{what}");
+        assert_eq!(memory.spent, today.work(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_hashes_run_at_once_than_there_are_threads() {
+    let hasher = Hasher::start(CHEAP, 2, 64).unwrap();
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let jobs = (0..20).map(|_| {
+        let (running, most) = (running.clone(), most.clone());
+        hasher.run(move |_| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            running.fetch_sub(1, Ordering::SeqCst);
+        })
+    });
+    futures_util::future::join_all(jobs).await;
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn the_ceiling_lies_above_every_cost_that_is_in_use() {
+    let text = "$argon2id$v=19$m=262144,t=16,p=16$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    assert!(Known::parse(text, super::CEILING).is_some());
+}
+
+/// One thread that is held up, and a queue of one.
+async fn held() -> (Hasher, std::sync::mpsc::Sender<()>) {
+    let hasher = Hasher::start(CHEAP, 1, 1).unwrap();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let busy = hasher.clone();
+    tokio::spawn(async move {
+        busy.run(move |_| {
+            begun.send(()).unwrap();
+            let _ = gone.recv();
+        })
+        .await
+    });
+    begins.await.unwrap();
+    (hasher, go)
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let (hasher, go) = held().await;
+    let waiting = {
+        let hasher = hasher.clone();
+        tokio::spawn(async move { hasher.hash(password("a")).await })
+    };
+    while !hasher.queue.is_full() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(matches!(hasher.hash(password("b")).await, Err(Error::Overloaded)));
+    drop(go);
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_hung_up_is_not_hashed_for() {
+    let (hasher, go) = held().await;
+    let (ran, runs) = std::sync::mpsc::channel();
+    let gone = {
+        let hasher = hasher.clone();
+        tokio::spawn(async move { hasher.run(move |_| ran.send(())).await })
+    };
+    while !hasher.queue.is_full() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    drop(go);
+    // The next job comes after the abandoned one, on the same thread.
+    while hasher.run(|_| ()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(runs.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer_and_no_thread() {
+    let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+    let result = hasher.run(|_| -> () { panic!("provoked") }).await;
+    assert!(matches!(result, Err(Error::Internal(_))));
+    assert!(hasher.hash(password("a")).await.is_ok());
+}
