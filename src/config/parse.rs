@@ -1,6 +1,7 @@
 use std::{
     collections::HashSet,
     fmt::Display,
+    io::ErrorKind,
     net::IpAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -92,19 +93,23 @@ impl<'a> Reader<'a> {
 /// and its children.
 pub(super) fn dotenv(path: &Path) -> Result<Values, Mistake> {
     let mistake = |detail: &str| Mistake { name: ".env".to_owned(), detail: detail.to_owned() };
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return Ok(Values::new()),
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Values::new()),
         Err(_) => return Err(mistake("cannot be read")),
     };
     // A `$` outside single quotes would be replaced, and the key be another than the one that is written there.
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let is_secret = |line: &str| line.trim_start().trim_start_matches("export ").starts_with("SECRET_KEY");
-    if text.lines().any(|line| is_secret(line) && line.contains('$') && !line.contains('\'')) {
+    let is_replaced = |line: &str| {
+        line.split_once('=').is_some_and(|(name, value)| {
+            let name = name.trim().trim_start_matches("export ").trim_start();
+            name == "SECRET_KEY" && value.contains('$') && !value.trim_start().starts_with('\'')
+        })
+    };
+    if text.lines().any(is_replaced) {
         return Err(mistake("has a SECRET_KEY with a $; put it between single quotes"));
     }
     // Its error would print the line, and with it the secret.
-    lines.collect::<Result<_, _>>().map_err(|_| {
+    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|_| {
         mistake("has a line that is not NAME=value (a value with blanks or signs goes between single quotes)")
     })
 }

@@ -128,6 +128,8 @@ fn a_line_that_cannot_be_read_is_not_printed() {
     assert!(!mistake.detail.contains(KEY));
     std::fs::write(&file, format!("SECRET_KEY=\"{KEY}$HOME\"\n")).unwrap();
     assert!(parse::dotenv(&file).unwrap_err().detail.contains("single quotes"));
+    std::fs::write(&file, format!("export SECRET_KEY=\"it's-{KEY}$HOME\"\n")).unwrap();
+    assert!(parse::dotenv(&file).unwrap_err().detail.contains("SECRET_KEY with a $"));
     std::fs::write(&file, format!("SECRET_KEY='{KEY}$HOME'\n")).unwrap();
     assert_eq!(parse::dotenv(&file).unwrap().get("SECRET_KEY").unwrap(), &format!("{KEY}$HOME"));
     std::fs::write(&file, "# comment\nPORT='8123'\n").unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::program::{PASSWORD, SECRET_KEY, Server, command, run, text};
+use super::program::{PASSWORD, SECRET_KEY, Server, command, finish, run, text};
 
 #[test]
 fn a_secret_is_fresh_and_fit_to_be_one() {
@@ -92,6 +92,31 @@ async fn accounts_are_looked_after_while_the_server_runs() {
     for verb in ["show", "disable", "enable", "delete", "set-password"] {
         fails(&["user", verb, "admin"], PASSWORD, "there is no user \"admin\"");
     }
+}
+
+#[test]
+#[ignore = "needs script, which gives a terminal; make interop runs it"]
+fn on_a_terminal_it_asks_and_logs_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_terminal = |words: &str, typed: &str| {
+        let line = format!("{} {words}", env!("CARGO_BIN_EXE_hallpass"));
+        let mut script = std::process::Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(folder.path());
+        let output = finish(script.env("SECRET_KEY", SECRET_KEY).env("LOG", "info"), typed);
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    let (code, said) = on_terminal("user add jane", &format!("{PASSWORD}\n{PASSWORD}\n"));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Once more: ") && said.contains("INFO") && !said.contains('{'), "{said}");
+    // What is typed before it asks is echoed by the terminal; what it says from then on does not hold it.
+    assert!(!said.split_once("Password: ").unwrap().1.contains(PASSWORD), "{said}");
+    let (code, said) = on_terminal("user add joan", &format!("{PASSWORD}\nanother one\n"));
+    assert!(code == 1 && said.contains("the two differ"), "{said}");
+    let (code, said) = on_terminal("user delete jane", "n\n");
+    assert!(code == 1 && said.contains("Delete jane for good?") && said.contains("nothing was deleted"), "{said}");
+    assert_eq!(on_terminal("user show jane", "").0, 0);
+    assert_eq!(on_terminal("user delete jane", "y\n").0, 0);
+    assert_eq!(on_terminal("user show jane", "").0, 1);
 }
 
 #[test]

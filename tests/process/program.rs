@@ -28,7 +28,11 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
 /// Runs a command to its end, with a text on its standard input.
 pub fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], input: &str) -> Output {
     let mut command = command(folder, arguments);
-    command.env("SECRET_KEY", SECRET_KEY).envs(settings.iter().copied());
+    finish(command.env("SECRET_KEY", SECRET_KEY).envs(settings.iter().copied()), input)
+}
+
+/// The same for a command that is set up already.
+pub fn finish(command: &mut Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that fails before it reads its input closes it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
