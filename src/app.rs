@@ -1,7 +1,15 @@
 //! What the server is made of.
 
 use crate::{
-    auth::{hasher::Hasher, keys::SigningKey, password::Policy, token::Tokens},
+    auth::{
+        hasher::Hasher,
+        password::Policy,
+        revocation::Revocations,
+        rotation::{self, Duty, KeyError},
+        secrets::Secrets,
+        session::Uses,
+        token::Tokens,
+    },
     clock::Clock,
     config::Config,
     error::Error,
@@ -19,8 +27,14 @@ pub struct App {
     pub hasher: Hasher,
     /// What a new password must be.
     pub password_policy: Policy,
+    /// What is derived from `SECRET_KEY`.
+    pub secrets: Secrets,
     /// Issues and verifies access tokens.
     pub tokens: Tokens,
+    /// When sessions were last used.
+    pub uses: Uses,
+    /// What ended.
+    pub revocations: Revocations,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -31,6 +45,9 @@ pub enum BuildError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The keys.
+    #[error("cannot start: {0}")]
+    Keys(#[from] KeyError),
     /// A part that did not work when it was tried.
     #[error("cannot start: {0}")]
     Part(#[from] Error),
@@ -42,13 +59,29 @@ impl App {
     /// # Errors
     /// [`BuildError`]
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
+        let app = Self::assemble(config, clock, Duty::Serve).await?;
+        app.tokens.self_test(app.clock.now())?;
+        Ok(app)
+    }
+
+    /// The same for a command beside a server, or before the first one: it changes no key unless that is what it is
+    /// for.
+    ///
+    /// # Errors
+    /// [`BuildError`]
+    pub async fn build_for_command(config: Config, clock: Clock) -> Result<Self, BuildError> {
+        Self::assemble(config, clock, Duty::Command).await
+    }
+
+    async fn assemble(config: Config, clock: Clock, duty: Duty) -> Result<Self, BuildError> {
+        let secrets = Secrets::derive(&config)?;
         let store = Store::open(&config.database).await?;
         let hasher = Hasher::start(config.argon2, config.hash_threads, config.hash_queue)?;
-        let lifetime = i64::try_from(config.access_token_ttl.as_secs()).map_err(Error::internal)?;
-        let key = SigningKey::hs256(&config.secret_key)?;
-        let tokens = Tokens::new(key, config.public_url.clone(), config.audience.clone(), lifetime);
-        tokens.self_test()?;
+        let ring = rotation::prepare(&store, &secrets, &config, clock.now(), duty).await?;
+        let lifetime = rotation::lifetime(&config)?;
+        let tokens = Tokens::new(ring, config.public_url.clone(), config.audience.clone(), lifetime);
         let password_policy = Policy { min_length: config.password_min_length };
-        Ok(Self { config, store, hasher, password_policy, tokens, clock })
+        let (uses, revocations) = (Uses::default(), Revocations::default());
+        Ok(Self { config, store, hasher, password_policy, secrets, tokens, uses, revocations, clock })
     }
 }

@@ -6,10 +6,10 @@ mod secret;
 use std::{collections::BTreeMap, env::VarError, fmt, io::IsTerminal, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::model::Cost;
+use crate::model::{Algorithm, Cost};
 use parse::Reader;
 
 /// What the server runs with.
@@ -17,8 +17,20 @@ use parse::Reader;
 pub struct Config {
     /// `SECRET_KEY`: signs tokens under HS256; every other key is derived from it.
     pub secret_key: SecretString,
+    /// `SECRET_KEY_PREVIOUS`: what `SECRET_KEY` was before, while it is being replaced.
+    pub secret_key_previous: Option<SecretString>,
+    /// `ALGORITHM`
+    pub algorithm: Algorithm,
+    /// `KEY_ROTATION_DAYS`. None: by command alone.
+    pub key_rotation: Option<Duration>,
     /// `ACCESS_TOKEN_EXPIRE_MINUTES`
     pub access_token_ttl: Duration,
+    /// `REFRESH_TOKEN_EXPIRE_DAYS`: how long a session lives without a refresh.
+    pub refresh_token_ttl: Duration,
+    /// `SESSION_EXPIRE_DAYS`: how long it lives at most.
+    pub session_ttl: Duration,
+    /// `REFRESH_REUSE_SECONDS`. Zero: a refresh token is used once.
+    pub refresh_reuse: Duration,
     /// `DATABASE_URL`, as a file.
     pub database: PathBuf,
     /// `HOST`
@@ -100,14 +112,29 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
+/// What stands for a secret.
+const MASK: &str = "********";
+
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
+
+fn days(days: u32) -> Duration {
+    Duration::from_secs(DAY * u64::from(days))
+}
+
 /// The settings by name.
 pub type Values = BTreeMap<String, String>;
 
 /// Every name that is read.
 pub const NAMES: &[&str] = &[
     "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
     "ALGORITHM",
+    "KEY_ROTATION_DAYS",
     "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "REFRESH_TOKEN_EXPIRE_DAYS",
+    "SESSION_EXPIRE_DAYS",
+    "REFRESH_REUSE_SECONDS",
     "DATABASE_URL",
     "HOST",
     "PORT",
@@ -154,14 +181,26 @@ impl Config {
     pub fn from_values(values: &Values) -> Result<Self, Mistakes> {
         let mut read = Reader::new(values);
         let secret_key = read.required("SECRET_KEY", "run `hallpass secret` to make one", secret::parse);
-        if values.get("SECRET_KEY").is_some_and(|text| !text.trim().is_empty() && text.trim() != text) {
-            // Whoever verifies with it would read another key.
-            read.mistake("SECRET_KEY", "has blanks at its ends");
+        let secret_key_previous = read.optional("SECRET_KEY_PREVIOUS", secret::parse);
+        for name in ["SECRET_KEY", "SECRET_KEY_PREVIOUS"] {
+            if values.get(name).is_some_and(|text| !text.trim().is_empty() && text.trim() != text) {
+                // Whoever verifies with it would read another key.
+                read.mistake(name, "has blanks at its ends");
+            }
         }
-        read.or("ALGORITHM", "HS256", |text| {
-            if text == "HS256" { Ok(()) } else { Err("takes HS256 (EdDSA and ES256 are not available yet)".to_owned()) }
+        if let (Some(current), Some(previous)) = (&secret_key, &secret_key_previous)
+            && current.expose_secret() == previous.expose_secret()
+        {
+            read.mistake("SECRET_KEY_PREVIOUS", "is SECRET_KEY; it takes what SECRET_KEY was before");
+        }
+        let algorithm = read.or("ALGORITHM", "HS256", |text| {
+            Algorithm::named(text).ok_or_else(|| "takes HS256, EdDSA or ES256".to_owned())
         });
+        let key_rotation_days = read.number("KEY_ROTATION_DAYS", 90_u32, 0..=3_650);
         let minutes = read.number("ACCESS_TOKEN_EXPIRE_MINUTES", 30_u32, 1..=1_440);
+        let refresh_days = read.number("REFRESH_TOKEN_EXPIRE_DAYS", 14_u32, 1..=3_650);
+        let session_days = read.number("SESSION_EXPIRE_DAYS", 30_u32, 1..=3_650);
+        let reuse_seconds = read.number("REFRESH_REUSE_SECONDS", 10_u32, 0..=60);
         let database = read.or("DATABASE_URL", "sqlite://hallpass.db", parse::database);
         let host = read.or("HOST", "127.0.0.1", parse::host);
         let port = read.number("PORT", 8_000, 1..=u16::MAX);
@@ -188,7 +227,13 @@ impl Config {
         let config = (|| {
             Some(Self {
                 secret_key: secret_key?,
+                secret_key_previous,
+                algorithm: algorithm?,
+                key_rotation: Some(days(key_rotation_days?)).filter(|every| !every.is_zero()),
                 access_token_ttl: Duration::from_secs(60 * u64::from(minutes?)),
+                refresh_token_ttl: days(refresh_days?),
+                session_ttl: days(session_days?),
+                refresh_reuse: Duration::from_secs(u64::from(reuse_seconds?)),
                 database: database?,
                 host: host?,
                 port: port?,
@@ -220,10 +265,17 @@ impl Config {
         let list = |items: &[String]| items.join(",");
         let proxies: Vec<String> = self.trusted_proxies.iter().map(ToString::to_string).collect();
         let format = if self.log.is_json() { "json" } else { "text" };
+        let previous = if self.secret_key_previous.is_some() { MASK } else { "" };
+        let in_days = |time: Duration| (time.as_secs() / DAY).to_string();
         vec![
-            ("SECRET_KEY", "********".to_owned()),
-            ("ALGORITHM", "HS256".to_owned()),
+            ("SECRET_KEY", MASK.to_owned()),
+            ("SECRET_KEY_PREVIOUS", previous.to_owned()),
+            ("ALGORITHM", self.algorithm.name().to_owned()),
+            ("KEY_ROTATION_DAYS", in_days(self.key_rotation.unwrap_or_default())),
             ("ACCESS_TOKEN_EXPIRE_MINUTES", (self.access_token_ttl.as_secs() / 60).to_string()),
+            ("REFRESH_TOKEN_EXPIRE_DAYS", in_days(self.refresh_token_ttl)),
+            ("SESSION_EXPIRE_DAYS", in_days(self.session_ttl)),
+            ("REFRESH_REUSE_SECONDS", self.refresh_reuse.as_secs().to_string()),
             ("DATABASE_URL", format!("sqlite://{}", self.database.display())),
             ("HOST", self.host.to_string()),
             ("PORT", self.port.to_string()),

@@ -25,9 +25,18 @@ pub enum Error {
     /// Well signed, but the account is gone.
     #[error("user not found")]
     UserNotFound,
-    /// Well signed, but the account was disabled.
+    /// Well signed, but the session was ended or the account disabled.
     #[error("session ended")]
     SessionEnded,
+    /// A refresh token that is unknown, expired, was used before, or whose session ended.
+    #[error("invalid refresh token")]
+    InvalidRefreshToken,
+    /// The caller's current password is another one.
+    #[error("wrong password")]
+    WrongPassword,
+    /// There would be no admin left that can log in.
+    #[error("the last admin")]
+    LastAdmin,
     /// The operation does not take these values.
     #[error("validation failed")]
     Validation(Vec<FieldError>),

@@ -2,7 +2,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 use serde::Deserialize;
 
 use super::{
-    Tag,
+    Done, Tag,
     body::Body,
     context::Context,
     guard::Caller,
@@ -16,6 +16,8 @@ use crate::{
 statuses! {
     Register: 400, 408, 409, 413, 415, 422, 500, 503;
     Me: 400, 401, 500, 503;
+    ChangePassword: 400, 401, 403, 408, 413, 415, 422, 500, 503;
+    DeleteMe: 400, 401, 403, 408, 409, 413, 415, 422, 500, 503;
 }
 
 /// Accounts.
@@ -45,6 +47,27 @@ impl Example for RegisterRequest {
             email: Some("jane@example.org".to_owned()),
         }
     }
+}
+
+/// Another password.
+#[derive(Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct ChangePasswordRequest {
+    /// The password of now.
+    current_password: String,
+    /// 15 characters or more (`PASSWORD_MIN_LENGTH`), at most 256; anything but a common one.
+    #[oai(validator(min_length = 8, max_length = 256))]
+    new_password: String,
+}
+
+/// The end of an account.
+#[derive(Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct DeleteMeRequest {
+    /// The password.
+    password: String,
 }
 
 /// An account.
@@ -99,5 +122,30 @@ impl AccountApi {
     #[oai(path = "/me", method = "get", operation_id = "get_me")]
     async fn get_me(&self, caller: Caller) -> Result<Json<User>, Refusal<Me>> {
         Ok(Json(caller.0.user.into()))
+    }
+
+    /// Change your password. Every other session ends, this one stays.
+    #[oai(path = "/password/change", method = "post", operation_id = "change_password")]
+    async fn change_password(
+        &self,
+        caller: Caller,
+        context: Context,
+        body: Body<ChangePasswordRequest>,
+    ) -> Result<Done, Refusal<ChangePassword>> {
+        let ChangePasswordRequest { current_password, new_password } = body.0;
+        account::change_password(&context.app, context.now, &caller.0, current_password, new_password).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// Delete your account for good.
+    #[oai(path = "/me/delete", method = "post", operation_id = "delete_me")]
+    async fn delete_me(
+        &self,
+        caller: Caller,
+        context: Context,
+        body: Body<DeleteMeRequest>,
+    ) -> Result<Done, Refusal<DeleteMe>> {
+        account::delete_own(&context.app, context.now, &caller.0, body.0.password).await?;
+        Ok(Done::NoContent)
     }
 }

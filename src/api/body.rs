@@ -55,11 +55,42 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Body<T> {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         check_media_type(request)?;
-        let bytes = tokio::time::timeout(DEADLINE, read(request, body)).await.map_err(|_| {
-            Problem::new(StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, "The body did not arrive in time")
-        })??;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse(&receive(request, body).await?)?))
     }
+}
+
+/// The same, or no body at all.
+pub struct OptionalBody<T>(pub Option<T>);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = Body::<T>::TYPES;
+    const PARAM_IS_REQUIRED: bool = false;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Body::<T>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Body::<T>::request_meta().map(|meta| MetaRequest { required: false, ..meta })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let bytes = receive(request, body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        check_media_type(request)?;
+        Ok(Self(Some(parse(&bytes)?)))
+    }
+}
+
+/// Reads it within the deadline.
+async fn receive(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec<u8>>> {
+    tokio::time::timeout(DEADLINE, read(request, body)).await.map_err(|_| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, "The body did not arrive in time")
+    })?
 }
 
 fn check_media_type(request: &Request) -> Result<(), Problem> {

@@ -3,7 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
-use poem::{FromRequest, Request, RequestBody, Result, http::HeaderMap};
+use poem::{
+    FromRequest, Request, RequestBody, Result,
+    http::{HeaderMap, header},
+};
 
 use super::problem::Problem;
 use crate::{
@@ -35,6 +38,16 @@ impl Context {
 impl<'a> FromRequest<'a> for Context {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         Ok(Self::of(request)?.clone())
+    }
+}
+
+/// What the client calls itself.
+pub struct UserAgent(pub Option<String>);
+
+impl<'a> FromRequest<'a> for UserAgent {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let value = request.headers().get(header::USER_AGENT);
+        Ok(Self(value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())))
     }
 }
 

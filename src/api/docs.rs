@@ -20,12 +20,12 @@ use crate::error::Error;
 /// Where the template of Swagger UI starts it.
 const START: &str = "SwaggerUIBundle({\n        dom_id: '#ui',";
 
-/// The same, and whoever executes `POST /login` is authorized.
+/// The same, and whoever executes `POST /login` or `POST /refresh` is authorized.
 const AUTHORIZING_START: &str = "window.ui = SwaggerUIBundle({
         responseInterceptor: (response) => {
             const { pathname } = new URL(response.url, window.location.href);
             const token = response.obj && response.obj.access_token;
-            if (response.status === 200 && token && pathname.endsWith('/login')) {
+            if (response.status === 200 && token && /[/](login|refresh)$/.test(pathname)) {
                 window.ui.preauthorizeApiKey('BearerAuth', token);
             }
             return response;

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 /// The order of the tags, and so of the sections of Swagger UI: what people come for first.
-const TAGS: [&str; 3] = ["Session", "Account", "Health"];
+const TAGS: [&str; 4] = ["Session", "Account", "Discovery", "Health"];
 
 /// Members that are always there and may be null. poem-openapi says of an `Option` that it may be missing.
-const NULLABLE: &[(&str, &str)] = &[("User", "email")];
+const NULLABLE: &[(&str, &str)] = &[("User", "email"), ("Session", "user_agent")];
 
 /// The document with what poem-openapi cannot say: that bodies take no other members, which members may be
-/// null, and the order of the sections.
+/// null, that `POST /logout` takes a token, and the order of the sections.
 pub fn finish(generated: &str) -> String {
     let Ok(mut document) = serde_json::from_str::<Value>(generated) else { return generated.to_owned() };
     for schema in request_schemas(&document) {
@@ -21,6 +21,8 @@ pub fn finish(generated: &str) -> String {
             required.push(json!(member));
         }
     }
+    // It takes a token that has expired, too, so it is not behind the guard; and none beside a refresh token.
+    set(&mut document, "/paths/~1logout/post", "security", json!([{"BearerAuth": []}, {}]));
     if let Some(tags) = list(&mut document, "/tags") {
         tags.sort_by_key(|tag| TAGS.iter().position(|name| tag.get("name") == Some(&json!(name))));
     }

@@ -25,6 +25,7 @@ use tracing::Instrument;
 use super::{
     context::{Context, client_address},
     cors::Cors,
+    guard::bearer,
     problem::{Code, Problem},
 };
 use crate::{app::App, auth::random, error::Error, model::Client};
@@ -150,7 +151,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let context = Context { app: self.app.clone(), now: self.app.clock.now(), client: Client { address } };
         request.extensions_mut().insert(context);
         let origin = self.cors.origin(&request);
-        let has_bearer = has_bearer(request.headers());
+        let has_bearer = bearer(request.headers()).is_some();
 
         async move {
             let outcome = match Cors::preflight(&request, origin.as_ref()) {
@@ -190,11 +191,6 @@ impl Drop for Line {
             duration_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         );
     }
-}
-
-fn has_bearer(headers: &HeaderMap) -> bool {
-    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..7));
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
 }
 
 fn write(problem: &Problem, request_id: &str) -> Response {

@@ -1,6 +1,9 @@
 //! The guard of protected operations. It is the first argument of each: an anonymous caller reaches no parser.
 
-use poem::{Request, Result};
+use poem::{
+    FromRequest, Request, RequestBody, Result,
+    http::{HeaderMap, header},
+};
 use poem_openapi::{SecurityScheme, auth::Bearer};
 
 use super::{context::Context, problem::Problem};
@@ -18,4 +21,21 @@ async fn check(request: &Request, bearer: Bearer) -> Result<Principal> {
     let context = Context::of(request)?;
     let Context { app, now, client } = context;
     Ok(session::authenticate(app, *now, *client, &bearer.token).await.map_err(Problem::from)?)
+}
+
+/// The bearer token of a request, unjudged: for the operation that takes one that has expired.
+pub struct Presented(pub Option<String>);
+
+impl<'a> FromRequest<'a> for Presented {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(Self(bearer(request.headers()).map(str::to_owned)))
+    }
+}
+
+/// What stands after the scheme (RFC 6750, section 2.1). Bytes that are no text are a token all the same, though
+/// none of ours.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| std::str::from_utf8(token).unwrap_or_default().trim_start())
 }

@@ -6,6 +6,7 @@ mod account;
 mod body;
 mod context;
 mod cors;
+mod discovery;
 mod docs;
 mod document;
 mod edge;
@@ -18,12 +19,12 @@ mod session;
 use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt, Response, Route, get};
-use poem_openapi::{ExtraHeader, OpenApiService, Tags};
+use poem_openapi::{ApiResponse, ExtraHeader, OpenApiService, Tags};
 
 use crate::{app::App, error::Error};
 use edge::{Edge, Methods};
 
-type Apis = (session::SessionApi, account::AccountApi, health::HealthApi, docs::DocsApi);
+type Apis = (session::SessionApi, account::AccountApi, discovery::DiscoveryApi, health::HealthApi, docs::DocsApi);
 
 #[derive(Tags)]
 enum Tag {
@@ -31,8 +32,18 @@ enum Tag {
     Session,
     /// Accounts.
     Account,
+    /// For services that verify tokens by themselves.
+    Discovery,
     /// For whoever watches the process.
     Health,
+}
+
+/// It was done, and there is nothing to say.
+#[derive(ApiResponse)]
+enum Done {
+    /// Done.
+    #[oai(status = 204)]
+    NoContent,
 }
 
 /// The server's answers, in their layers: `Edge` ⊃ routes ⊃ guard ⊃ body ⊃ rule.
@@ -65,7 +76,13 @@ fn swagger_ui_html() -> String {
 }
 
 fn service() -> OpenApiService<Apis, ()> {
-    let apis = (session::SessionApi, account::AccountApi, health::HealthApi::default(), docs::DocsApi);
+    let apis = (
+        session::SessionApi,
+        account::AccountApi,
+        discovery::DiscoveryApi,
+        health::HealthApi::default(),
+        docs::DocsApi,
+    );
     let request_id = ExtraHeader::new("X-Request-Id").description("Stands in the server's log");
     // No server is named: Swagger UI asks where it came from.
     OpenApiService::new(apis, "Hallpass", env!("CARGO_PKG_VERSION"))

@@ -39,6 +39,9 @@ pub enum Code {
     Overloaded,
     StorageUnavailable,
     InternalError,
+    InvalidRefreshToken,
+    WrongPassword,
+    LastAdmin,
 }
 
 impl Code {
@@ -121,11 +124,12 @@ impl Problem {
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
-    /// `WWW-Authenticate` (RFC 6750, section 3): bare without credentials, with what is wrong otherwise.
+    /// `WWW-Authenticate` (RFC 6750, section 3): bare without a bearer token, with what is wrong otherwise.
     pub(super) fn challenge(&self) -> Option<String> {
         match self.code {
             // RFC 9110, section 15.5.2 asks for a challenge on every 401.
-            Code::NotAuthenticated | Code::InvalidCredentials => Some("Bearer".to_owned()),
+            Code::NotAuthenticated | Code::InvalidCredentials | Code::InvalidRefreshToken => Some("Bearer".to_owned()),
+            Code::WrongPassword => Some(r#"Bearer error="insufficient_scope""#.to_owned()),
             Code::TokenExpired
             | Code::InvalidToken
             | Code::InvalidTokenPayload
@@ -153,6 +157,11 @@ impl From<Error> for Problem {
             Error::InvalidTokenPayload => unauthorized(Code::InvalidTokenPayload, "Invalid token payload"),
             Error::UserNotFound => unauthorized(Code::UserNotFound, "User not found"),
             Error::SessionEnded => unauthorized(Code::SessionEnded, "Session ended"),
+            Error::InvalidRefreshToken => unauthorized(Code::InvalidRefreshToken, "Invalid refresh token"),
+            Error::WrongPassword => Self::new(StatusCode::FORBIDDEN, Code::WrongPassword, "Wrong password"),
+            Error::LastAdmin => {
+                Self::new(StatusCode::CONFLICT, Code::LastAdmin, "There would be no admin left that can log in")
+            }
             Error::Validation(errors) => Self {
                 errors: errors.into_iter().map(|e| Invalid { pointer: e.pointer, detail: e.detail }).collect(),
                 ..Self::new(
@@ -230,8 +239,9 @@ fn describe(status: u16) -> MetaResponse {
     let description = match status {
         400 => "Not JSON, a member given twice, or two Authorization headers",
         401 => "Not recognised",
+        403 => "The password is not the caller's",
         408 => "The body did not arrive in time",
-        409 => "Taken",
+        409 => "Taken, or the last of its kind",
         413 => "The body is too large",
         415 => "The body is not `application/json`",
         422 => "Values that the operation does not take",
@@ -246,7 +256,7 @@ fn describe(status: u16) -> MetaResponse {
         schema: String::schema_ref(),
     };
     let headers = match status {
-        401 => vec![header("WWW-Authenticate", "RFC 6750, section 3")],
+        401 | 403 => vec![header("WWW-Authenticate", "RFC 6750, section 3")],
         503 => vec![header("Retry-After", "Seconds")],
         _ => Vec::new(),
     };

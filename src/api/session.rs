@@ -1,21 +1,37 @@
-use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{
+    Enum, Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+    types::Example,
+};
 use serde::Deserialize;
 
 use super::{
-    Tag,
-    body::Body,
-    context::Context,
-    guard::Caller,
+    Done, Tag,
+    body::{Body, OptionalBody},
+    context::{Context, UserAgent},
+    guard::{Caller, Presented},
     problem::{Refusal, statuses},
 };
-use crate::auth::{session, token::AccessToken};
+use crate::{
+    auth::{
+        refresh,
+        session::{self, Opened},
+    },
+    model::{self, SessionId},
+};
 
 statuses! {
     Login: 400, 401, 408, 413, 415, 422, 500, 503;
+    Refresh: 400, 401, 408, 413, 415, 422, 500, 503;
+    Logout: 400, 401, 408, 413, 415, 422, 500, 503;
     Protected: 400, 401, 500, 503;
+    Sessions: 400, 401, 500, 503;
+    EndSession: 400, 401, 422, 500, 503;
+    EndSessions: 400, 401, 422, 500, 503;
 }
 
-/// Logging in, and what can be done then.
+/// Logging in, staying so, and ending it.
 pub struct SessionApi;
 
 /// Who wants to log in.
@@ -36,6 +52,24 @@ impl Example for LoginRequest {
     }
 }
 
+/// Whose access token is about to expire.
+#[derive(Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct RefreshRequest {
+    /// The newest refresh token of the session.
+    refresh_token: String,
+}
+
+/// Who wants to log out, if not by access token.
+#[derive(Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct LogoutRequest {
+    /// A refresh token of the session.
+    refresh_token: Option<String>,
+}
+
 /// Tokens of a session.
 #[derive(Object)]
 struct TokenPair {
@@ -47,6 +81,51 @@ struct TokenPair {
     expires_in: i64,
     /// When it expires (RFC 3339).
     expires_at: String,
+    /// Opaque. Good for one `POST /refresh`, which answers the next one.
+    refresh_token: String,
+    /// When the session ends if it is not refreshed (RFC 3339).
+    refresh_expires_at: String,
+}
+
+/// A session: what one login opened.
+#[derive(Object)]
+struct Session {
+    /// The `sid` of its access tokens.
+    id: String,
+    /// The login (RFC 3339).
+    created_at: String,
+    /// To the minute (RFC 3339).
+    last_used_at: String,
+    /// When it ends in any case (RFC 3339).
+    expires_at: String,
+    /// Where the login came from.
+    ip: String,
+    /// What the client of the login called itself.
+    user_agent: Option<String>,
+    /// Whether it is the one of this request.
+    current: bool,
+}
+
+impl Session {
+    fn new(session: model::Session, current: &SessionId) -> Self {
+        Self {
+            current: session.id == *current,
+            id: session.id.to_string(),
+            created_at: session.created_at.to_string(),
+            last_used_at: session.last_used_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+            ip: session.ip,
+            user_agent: session.user_agent,
+        }
+    }
+}
+
+/// What is left alone.
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum Except {
+    /// The session of this request.
+    Current,
 }
 
 /// A greeting for who is authorized.
@@ -55,13 +134,16 @@ struct Greeting {
     message: String,
 }
 
-impl From<AccessToken> for TokenPair {
-    fn from(token: AccessToken) -> Self {
+impl From<Opened> for TokenPair {
+    fn from(opened: Opened) -> Self {
+        let Opened { access, refresh_token, refresh_expires_at } = opened;
         Self {
-            access_token: token.text,
+            access_token: access.text,
             token_type: "bearer".to_owned(),
-            expires_in: token.expires_in,
-            expires_at: token.expires_at.to_string(),
+            expires_in: access.expires_in,
+            expires_at: access.expires_at.to_string(),
+            refresh_token,
+            refresh_expires_at: refresh_expires_at.to_string(),
         }
     }
 }
@@ -70,11 +152,74 @@ impl From<AccessToken> for TokenPair {
 impl SessionApi {
     /// Log in with a user name and a password.
     #[oai(path = "/login", method = "post", operation_id = "login")]
-    async fn login(&self, context: Context, body: Body<LoginRequest>) -> Result<Json<TokenPair>, Refusal<Login>> {
+    async fn login(
+        &self,
+        context: Context,
+        user_agent: UserAgent,
+        body: Body<LoginRequest>,
+    ) -> Result<Json<TokenPair>, Refusal<Login>> {
         let Context { app, now, client } = context;
         let LoginRequest { username, password } = body.0;
-        let token = session::login(&app, now, client, &username, password).await?;
-        Ok(Json(token.into()))
+        let login = session::Login { name: username, password, user_agent: user_agent.0 };
+        Ok(Json(session::login(&app, now, client, login).await?.into()))
+    }
+
+    /// Exchange the refresh token for the next one and a new access token.
+    ///
+    /// Each refresh token is for one use. If the answer is lost, or two tabs refresh at once, the same token is
+    /// answered with the same successor; one that was used longer ago ends the session.
+    #[oai(path = "/refresh", method = "post", operation_id = "refresh")]
+    async fn refresh(&self, context: Context, body: Body<RefreshRequest>) -> Result<Json<TokenPair>, Refusal<Refresh>> {
+        let Context { app, now, client } = context;
+        Ok(Json(refresh::refresh(&app, now, client, &body.0.refresh_token).await?.into()))
+    }
+
+    /// End the session of the access token, which may have expired, or of a refresh token.
+    #[oai(path = "/logout", method = "post", operation_id = "logout")]
+    async fn logout(
+        &self,
+        context: Context,
+        bearer: Presented,
+        body: OptionalBody<LogoutRequest>,
+    ) -> Result<Done, Refusal<Logout>> {
+        let Context { app, now, client } = context;
+        let refresh = body.0.and_then(|body| body.refresh_token);
+        session::logout(&app, now, client, bearer.0.as_deref(), refresh.as_deref()).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// List your sessions, the newest first.
+    #[oai(path = "/sessions", method = "get", operation_id = "list_sessions")]
+    async fn list_sessions(&self, caller: Caller, context: Context) -> Result<Json<Vec<Session>>, Refusal<Sessions>> {
+        let sessions = session::list(&context.app, context.now, &caller.0).await?;
+        let current = &caller.0.session.id;
+        Ok(Json(sessions.into_iter().map(|session| Session::new(session, current)).collect()))
+    }
+
+    /// End one of your sessions. An id that is none of them is no failure.
+    #[oai(path = "/sessions/:id", method = "delete", operation_id = "end_session")]
+    async fn end_session(
+        &self,
+        caller: Caller,
+        context: Context,
+        id: Path<String>,
+    ) -> Result<Done, Refusal<EndSession>> {
+        session::end(&context.app, context.now, &caller.0, SessionId::from_text(id.0)).await?;
+        Ok(Done::NoContent)
+    }
+
+    /// End all of your sessions, or with `except=current` all but this one.
+    #[oai(path = "/sessions", method = "delete", operation_id = "end_sessions")]
+    async fn end_sessions(
+        &self,
+        caller: Caller,
+        context: Context,
+        except: Query<Option<Except>>,
+    ) -> Result<Done, Refusal<EndSessions>> {
+        let model::Principal { user, session } = caller.0;
+        let except = except.0.map(|Except::Current| session.id);
+        session::end_all_of(&context.app, context.now, &user.id, except).await?;
+        Ok(Done::NoContent)
     }
 
     /// See whether a token is accepted.

@@ -1,14 +1,15 @@
 //! Making accounts, and looking after them.
 
 use super::{
+    hasher::Verdict,
     password::{InvalidPassword, Password},
     random,
 };
 use crate::{
     app::App,
     error::{Error, FieldError},
-    model::{Client, Email, Roles, Time, User, Username},
-    store::NewUser,
+    model::{Client, Email, PasswordHash, Principal, Roles, Time, User, Username},
+    store::{Deletion, NewUser},
 };
 
 /// What somebody types to register. The password is wiped when it has been read.
@@ -54,40 +55,98 @@ pub async fn find(app: &App, name: &str) -> Result<User, Error> {
     Ok(found.ok_or(Error::UserNotFound)?.user)
 }
 
-/// Gives an account the password that the operator wants it to have.
+/// Gives an account the password that the operator wants it to have, and ends its sessions.
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::UserNotFound`], [`Error::StorageUnavailable`]
-pub async fn set_password(app: &App, user: &User, password: String) -> Result<(), Error> {
-    let names = [Some(user.username.as_str()), user.email.as_deref()];
-    let password = choose(app, password, names.into_iter().flatten())
-        .map_err(|why| Error::Validation(vec![FieldError::new("/password", why)]))?;
+pub async fn set_password(app: &App, now: Time, user: &User, password: String) -> Result<(), Error> {
+    let password = choose_for(app, user, password, "/password")?;
     let hash = app.hasher.hash(password).await?;
-    done(app.store.set_password(user.id.clone(), hash).await?, "password_set", user)
+    done(app.store.set_password(user.id.clone(), hash, now).await?, "password_set", user)
 }
 
-/// Refuses an account's logins and its tokens, from the next request on.
+/// Refuses an account's logins and ends its sessions, from the next request on.
 ///
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::StorageUnavailable`]
 pub async fn disable(app: &App, now: Time, user: &User) -> Result<(), Error> {
-    done(app.store.set_disabled(user.id.clone(), Some(now)).await?, "user_disabled", user)
+    done(app.store.disable_user(user.id.clone(), now).await?, "user_disabled", user)
 }
 
-/// Accepts them again.
+/// Accepts its logins again. What ended stays ended.
 ///
 /// # Errors
 /// As [`disable`].
 pub async fn enable(app: &App, user: &User) -> Result<(), Error> {
-    done(app.store.set_disabled(user.id.clone(), None).await?, "user_enabled", user)
+    done(app.store.enable_user(user.id.clone()).await?, "user_enabled", user)
 }
 
 /// Deletes an account for good.
 ///
 /// # Errors
 /// As [`disable`].
-pub async fn delete(app: &App, user: &User) -> Result<(), Error> {
-    done(app.store.delete_user(user.id.clone()).await?, "user_deleted", user)
+pub async fn delete(app: &App, now: Time, user: &User) -> Result<(), Error> {
+    done(app.store.delete_user(user.id.clone(), now).await?, "user_deleted", user)
+}
+
+/// Gives an account these roles in place of those that `user` has.
+///
+/// # Errors
+/// As [`disable`]; [`Error::UserNotFound`] also if somebody changed the roles meanwhile.
+pub async fn set_roles(app: &App, now: Time, user: &User, roles: Roles) -> Result<(), Error> {
+    if roles == user.roles {
+        return Ok(());
+    }
+    done(app.store.set_roles(user.id.clone(), user.roles.clone(), roles, now).await?, "roles_set", user)
+}
+
+/// Gives the caller another password. The current one is needed; every other session ends, this one stays.
+///
+/// # Errors
+/// [`Error::Validation`], [`Error::WrongPassword`], [`Error::SessionEnded`] if it ended meanwhile,
+/// [`Error::Overloaded`], [`Error::StorageUnavailable`]
+pub async fn change_password(
+    app: &App,
+    now: Time,
+    caller: &Principal,
+    current: String,
+    new: String,
+) -> Result<(), Error> {
+    let Principal { user, session } = caller;
+    let new = choose_for(app, user, new, "/new_password")?;
+    let verified = verify_own(app, user, current).await?;
+    let hash = app.hasher.hash(new).await?;
+    if !app.store.change_password(user.id.clone(), verified, hash, session.id.clone(), now).await? {
+        return Err(Error::SessionEnded);
+    }
+    tracing::info!(event = "password_changed", user_id = %user.id, session_id = %session.id);
+    Ok(())
+}
+
+/// Deletes the caller's account for good. The password is needed.
+///
+/// # Errors
+/// [`Error::WrongPassword`], [`Error::LastAdmin`], [`Error::SessionEnded`] if it ended meanwhile,
+/// [`Error::Overloaded`], [`Error::StorageUnavailable`]
+pub async fn delete_own(app: &App, now: Time, caller: &Principal, password: String) -> Result<(), Error> {
+    let user = &caller.user;
+    let verified = verify_own(app, user, password).await?;
+    match app.store.delete_own(user.id.clone(), verified, now).await? {
+        Deletion::Done => done(true, "user_deleted", user),
+        Deletion::LastAdmin => Err(Error::LastAdmin),
+        Deletion::Changed => Err(Error::SessionEnded),
+    }
+}
+
+/// The hash that the caller's password matches.
+async fn verify_own(app: &App, user: &User, password: String) -> Result<PasswordHash, Error> {
+    let stored = app.store.credentials_by_id(&user.id).await?.ok_or(Error::UserNotFound)?.password_hash;
+    let verdict = app.hasher.verify(Password::parse(password).ok(), stored.clone(), false).await?;
+    if let (Verdict::Match { .. }, Some(stored)) = (verdict, stored) {
+        return Ok(stored);
+    }
+    tracing::warn!(event = "wrong_password", user_id = %user.id);
+    Err(Error::WrongPassword)
 }
 
 /// Tells of a change, unless somebody deleted the account meanwhile.
@@ -137,6 +196,12 @@ fn choose<'a>(app: &App, text: String, names: impl IntoIterator<Item = &'a str>)
     let names = names.into_iter().flat_map(|name| [Some(name), name.split('@').next()]).flatten();
     app.password_policy.check(&password, names)?;
     Ok(password)
+}
+
+/// A password that this account may have.
+fn choose_for(app: &App, user: &User, text: String, pointer: &str) -> Result<Password, Error> {
+    let names = [Some(user.username.as_str()), user.email.as_deref()];
+    choose(app, text, names.into_iter().flatten()).map_err(|why| Error::Validation(vec![FieldError::new(pointer, why)]))
 }
 
 async fn create(app: &App, now: Time, new: Checked, roles: Roles) -> Result<User, Error> {

@@ -1,75 +1,155 @@
-//! Keys. Each use of `SECRET_KEY` but one has a key of its own, derived with its own label (HKDF, RFC 5869);
-//! the one is HS256, whose key is the text itself, so that other services can verify with any JWT library.
+//! Keys that sign access tokens: made, sealed, opened, and shown to others (RFC 7517).
 
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
 
-use crate::error::Error;
+use super::secrets::Derived;
+use crate::{
+    error::Error,
+    model::{Algorithm, StoredKey, Time},
+    store::NewKey,
+};
 
-/// The key that signs, and verifies, access tokens.
-pub struct SigningKey {
+/// A key that signs, and verifies, access tokens.
+#[derive(Clone)]
+pub struct Key {
     /// The key id: names the key in the header of a token, and tells nothing of it.
     pub kid: String,
     /// The one algorithm that this key is used with (RFC 8725, section 3.1).
     pub algorithm: Algorithm,
-    /// Its name in a header (RFC 7518, section 3.1). Case counts.
-    pub algorithm_name: &'static str,
+    /// The public half; none for HS256.
+    pub public: Option<Jwk>,
     pub(super) encoding: EncodingKey,
     pub(super) decoding: DecodingKey,
 }
 
-impl SigningKey {
-    /// The HS256 key of a `SECRET_KEY`.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] if a key cannot be derived.
-    pub fn hs256(secret: &SecretString) -> Result<Self, Error> {
+/// A public key (RFC 7517, section 4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Jwk {
+    /// `OKP` (RFC 8037) or `EC` (RFC 7518).
+    pub kty: &'static str,
+    /// `Ed25519` or `P-256`.
+    pub crv: &'static str,
+    /// The point, or its first coordinate.
+    pub x: String,
+    /// The second coordinate, on P-256.
+    pub y: Option<String>,
+}
+
+impl Jwk {
+    /// The thumbprint (RFC 7638): a digest of the required members, in the order of their names.
+    pub fn thumbprint(&self) -> String {
+        let Self { kty, crv, x, y } = self;
+        let members = match y {
+            Some(y) => json!({"crv": crv, "kty": kty, "x": x, "y": y}),
+            None => json!({"crv": crv, "kty": kty, "x": x}),
+        };
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, members.to_string().as_bytes()))
+    }
+}
+
+impl Key {
+    pub(super) fn hs256(kid: String, secret: &SecretString) -> Self {
         let bytes = secret.expose_secret().as_bytes();
-        Ok(Self {
-            // Not the thumbprint of RFC 7638: of a secret that would be its hash.
-            kid: URL_SAFE_NO_PAD.encode(derive::<12>(secret, "hallpass/v1/hs256-kid")?),
-            algorithm: Algorithm::HS256,
-            algorithm_name: "HS256",
-            encoding: EncodingKey::from_secret(bytes),
-            decoding: DecodingKey::from_secret(bytes),
-        })
+        let (encoding, decoding) = (EncodingKey::from_secret(bytes), DecodingKey::from_secret(bytes));
+        Self { kid, algorithm: Algorithm::Hs256, public: None, encoding, decoding }
+    }
+
+    /// The key of a private half (PKCS #8, RFC 5958), its public half derived from it. None: it is none.
+    fn from_pkcs8(algorithm: Algorithm, private: &[u8]) -> Option<Self> {
+        let base64url = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let (public, encoding, decoding) = match algorithm {
+            Algorithm::Hs256 => return None,
+            Algorithm::EdDsa => {
+                let pair = Ed25519KeyPair::from_pkcs8(private).ok()?;
+                let x = base64url(pair.public_key().as_ref());
+                let decoding = DecodingKey::from_ed_components(&x).ok()?;
+                (Jwk { kty: "OKP", crv: "Ed25519", x, y: None }, EncodingKey::from_ed_der(private), decoding)
+            }
+            Algorithm::Es256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private).ok()?;
+                // Uncompressed (SEC 1, section 2.3.3): 4, then both coordinates.
+                let (x, y) = pair.public_key().as_ref().strip_prefix(&[4])?.split_at_checked(32)?;
+                let (x, y) = (base64url(x), base64url(y));
+                let decoding = DecodingKey::from_ec_components(&x, &y).ok()?;
+                (Jwk { kty: "EC", crv: "P-256", x, y: Some(y) }, EncodingKey::from_ec_der(private), decoding)
+            }
+        };
+        Some(Self { kid: public.thumbprint(), algorithm, public: Some(public), encoding, decoding })
+    }
+
+    /// The key of a row. The public half comes out of the encrypted private one, so that who can write the database
+    /// can plant none. None: it does not open, or is not the key that it is called.
+    pub(super) fn open(row: &StoredKey, secret: &Derived) -> Option<Self> {
+        let algorithm = row.algorithm()?;
+        let private = secret.open(row.sealed.as_deref()?, &about(&row.kid, algorithm))?;
+        Self::from_pkcs8(algorithm, &private).filter(|key| key.kid == row.kid)
     }
 }
 
-impl std::fmt::Debug for SigningKey {
+impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SigningKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("Key").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 
-struct Length(usize);
-
-impl KeyType for Length {
-    fn len(&self) -> usize {
-        self.0
-    }
+/// What a private key is sealed with: it is not another key's, nor for another algorithm.
+pub(super) fn about(kid: &str, algorithm: Algorithm) -> String {
+    format!("{kid} {}", algorithm.name())
 }
 
-fn derive<const N: usize>(secret: &SecretString, label: &str) -> Result<[u8; N], Error> {
-    let failed = |_| Error::internal("HKDF failed");
-    let mut out = [0; N];
-    let key = Salt::new(HKDF_SHA256, b"").extract(secret.expose_secret().as_bytes());
-    key.expand(&[label.as_bytes()], Length(N)).and_then(|okm| okm.fill(&mut out)).map_err(failed)?;
-    Ok(out)
+/// A fresh key, sealed. Of HS256 there is the one of the secret.
+///
+/// # Errors
+/// [`Error::Internal`]
+pub fn make(secret: &Derived, algorithm: Algorithm, now: Time, activates_at: Time, ttl: i64) -> Result<NewKey, Error> {
+    let failed = |_| Error::internal("no key was made");
+    let private: Zeroizing<Vec<u8>> = match algorithm {
+        Algorithm::Hs256 => Zeroizing::default(),
+        Algorithm::EdDsa => {
+            let pair = Ed25519KeyPair::generate().map_err(failed)?;
+            Zeroizing::new(pair.to_pkcs8().map_err(failed)?.as_ref().to_vec())
+        }
+        Algorithm::Es256 => {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?;
+            Zeroizing::new(pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec())
+        }
+    };
+    let (kid, sealed) = if algorithm == Algorithm::Hs256 {
+        (secret.hs256.kid.clone(), None)
+    } else {
+        let key = Key::from_pkcs8(algorithm, &private).ok_or_else(|| Error::internal("a fresh key is none"))?;
+        let sealed = secret.seal(&private, &about(&key.kid, algorithm))?;
+        (key.kid, Some(sealed))
+    };
+    Ok(NewKey {
+        kid,
+        algorithm: algorithm.name(),
+        sealed,
+        secret_id: secret.id.clone(),
+        created_at: now,
+        activates_at,
+        longest_ttl: ttl,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SigningKey;
+    use super::Jwk;
 
     #[test]
-    fn a_kid_belongs_to_its_secret_and_shows_nothing_of_it() {
-        let key = |text: &str| SigningKey::hs256(&text.to_owned().into()).unwrap();
-        let one = key("0123456789abcdefghijklmnopqrstuvwxyz");
-        assert_eq!(one.kid, key("0123456789abcdefghijklmnopqrstuvwxyz").kid);
-        assert_ne!(one.kid, key("0123456789abcdefghijklmnopqrstuvwxyZ").kid);
-        assert!(!format!("{one:?}").contains("0123456789"));
+    fn a_thumbprint_is_that_of_rfc_8037() {
+        // Appendix A.3.
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned();
+        let jwk = Jwk { kty: "OKP", crv: "Ed25519", x, y: None };
+        assert_eq!(jwk.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 }

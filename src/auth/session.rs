@@ -1,11 +1,54 @@
-//! Logging in, and being recognised afterwards.
+//! Logging in, being recognised afterwards, and ending it.
 
-use super::{hasher::Verdict, password::Password, random, token::AccessToken};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    hasher::Verdict,
+    password::Password,
+    random,
+    refresh::RefreshToken,
+    token::{AccessToken, Grant, Verified},
+};
 use crate::{
     app::App,
     error::Error,
-    model::{Client, Credentials, Email, PasswordHash, Principal, SessionId, Time, Username},
+    model::{
+        Client, Credentials, Email, PasswordHash, Principal, Salt, Session, SessionId, Time, User, UserId, Username,
+    },
+    store::NewSession,
 };
+
+/// The most sessions of an account. One more ends the oldest.
+const MOST: i64 = 50;
+
+/// How old `last_used_at` may grow before it is written again, in seconds.
+const USE_PRECISION: i64 = 60;
+
+/// The most code points that are kept of what a client calls itself.
+const USER_AGENT: usize = 256;
+
+/// What somebody sends to log in. The password is wiped when it has been read.
+pub struct Login {
+    /// A user name or a verified address.
+    pub name: String,
+    /// The password.
+    pub password: String,
+    /// What the client calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// The tokens of a session.
+pub struct Opened {
+    /// The access token.
+    pub access: AccessToken,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// When the session ends if it is not refreshed.
+    pub refresh_expires_at: Time,
+}
 
 /// Checks a name (or verified address) and a password, and opens a session.
 ///
@@ -13,8 +56,9 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
-pub async fn login(app: &App, now: Time, client: Client, name: &str, password: String) -> Result<AccessToken, Error> {
-    let found = find(app, name).await?;
+pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result<Opened, Error> {
+    let Login { name, password, user_agent } = login;
+    let found = find(app, &name).await?;
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let password = Password::parse(password).ok();
     // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
@@ -40,14 +84,25 @@ pub async fn login(app: &App, now: Time, client: Client, name: &str, password: S
         return Err(refused("unknown"));
     };
     let stronger = if outdated { rehash(app, password).await } else { None };
-    let user = account.user.clone();
-    if !app.store.record_login(user.id.clone(), stored, stronger, now).await? {
+    let (user, salt) = (account.user.clone(), Salt::from_bytes(random::bytes()?));
+    let session = begin(app, now, client, &user, user_agent)?;
+    let new = NewSession {
+        id: session.id.clone(),
+        user_id: session.user_id.clone(),
+        salt: salt.clone(),
+        secret_id: session.secret_id.clone(),
+        created_at: session.created_at,
+        refresh_expires_at: session.refresh_expires_at,
+        expires_at: session.expires_at,
+        ip: session.ip.clone(),
+        user_agent: session.user_agent.clone(),
+        others: MOST - 1,
+    };
+    if !app.store.open_session(new, stored, stronger).await? {
         return Err(refused("changed"));
     }
-    let session_id: SessionId = random::id(now)?;
-    let token = app.tokens.issue(now, &user, &session_id)?;
-    tracing::info!(event = "login", user_id = %user.id, session_id = %session_id, address = %client.address);
-    Ok(token)
+    tracing::info!(event = "login", user_id = %user.id, session_id = %session.id, address = %client.address);
+    opened(app, now, &user, &session, &salt)
 }
 
 /// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither is
@@ -60,6 +115,38 @@ async fn find(app: &App, name: &str) -> Result<Option<Credentials>, Error> {
 /// A login does not fail because its hash could not be renewed: the next one will try again.
 async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
     app.hasher.hash(password).await.ok()
+}
+
+/// A session as it begins.
+fn begin(app: &App, now: Time, client: Client, user: &User, user_agent: Option<String>) -> Result<Session, Error> {
+    let after = |time: std::time::Duration| i64::try_from(time.as_secs()).map(|s| now.plus(s)).map_err(Error::internal);
+    let expires_at = after(app.config.session_ttl)?;
+    Ok(Session {
+        id: random::id(now)?,
+        user_id: user.id.clone(),
+        generation: 0,
+        rotated_at: now,
+        successor_used_at: None,
+        secret_id: app.secrets.current.id.clone(),
+        created_at: now,
+        last_used_at: now,
+        refresh_expires_at: after(app.config.refresh_token_ttl)?.min(expires_at),
+        expires_at,
+        ended_at: None,
+        ip: client.address.to_string(),
+        user_agent: user_agent.map(|text| text.chars().take(USER_AGENT).collect()),
+    })
+}
+
+/// The tokens of a session as it is stored. Its refresh token comes out the same each time.
+pub(super) fn opened(app: &App, now: Time, user: &User, session: &Session, salt: &Salt) -> Result<Opened, Error> {
+    let Session { id, generation, secret_id, .. } = session;
+    let grant = Grant { user, session_id: id, generation: *generation, session_expires_at: session.expires_at };
+    Ok(Opened {
+        access: app.tokens.issue(now, grant)?,
+        refresh_token: RefreshToken::issue(&app.secrets, secret_id, id, *generation, salt)?,
+        refresh_expires_at: session.refresh_expires_at,
+    })
 }
 
 /// Recognises the bearer of an access token.
@@ -77,9 +164,141 @@ pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> 
 
 async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
     let verified = app.tokens.verify(now, token)?;
-    let user = app.store.user_by_id(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
+    let found = app.store.recognise(&verified.user_id, &verified.session_id).await?;
+    let (user, session) = found.ok_or(Error::UserNotFound)?;
+    let session = session.filter(|session| session.is_alive(now)).ok_or(Error::SessionEnded)?;
     if user.disabled_at.is_some() {
         return Err(Error::SessionEnded);
     }
-    Ok(Principal { user, session_id: verified.session_id })
+    note_use(app, now, &verified, &session).await;
+    Ok(Principal { user, session })
+}
+
+/// Notes that the session is in use, and that the tokens of its last rotation have arrived.
+async fn note_use(app: &App, now: Time, verified: &Verified, session: &Session) {
+    let is_successor = session.generation > 0 && verified.generation == Some(session.generation);
+    if is_successor && session.successor_used_at.is_none() {
+        // The session is known to be alive, so the request is served all the same; the next one will try again.
+        if let Err(error) = app.store.record_successor(session.id.clone(), session.generation, now).await {
+            tracing::warn!(event = "successor_not_recorded", session_id = %session.id, %error);
+        }
+    }
+    if session.last_used_at.plus(USE_PRECISION) <= now {
+        app.uses.note(session.id.clone(), now);
+    }
+}
+
+/// When sessions were last used, until somebody writes it down.
+#[derive(Debug, Default)]
+pub struct Uses(Mutex<HashMap<SessionId, Time>>);
+
+impl Uses {
+    fn note(&self, id: SessionId, now: Time) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
+    }
+
+    fn take(&self) -> Vec<(SessionId, Time)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
+}
+
+/// Writes down when sessions were last used, many in one transaction. What cannot be written is lost.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn record_uses(app: &App) -> Result<(), Error> {
+    let uses = app.uses.take();
+    if uses.is_empty() { Ok(()) } else { Ok(app.store.record_uses(uses).await?) }
+}
+
+/// The sessions of the caller that are alive, the newest first.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn list(app: &App, now: Time, caller: &Principal) -> Result<Vec<Session>, Error> {
+    if let Err(error) = record_uses(app).await {
+        tracing::warn!(event = "uses_not_recorded", %error);
+    }
+    let sessions = app.store.living_sessions(Some(&caller.user.id), now).await?;
+    Ok(sessions.into_iter().map(|(session, _)| session).collect())
+}
+
+/// Ends a session of the caller, whichever that is. Somebody else's, or none, stays as it is.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn end(app: &App, now: Time, caller: &Principal, id: SessionId) -> Result<(), Error> {
+    if app.store.end_session(Some(caller.user.id.clone()), id.clone(), now).await? {
+        tracing::info!(event = "session_ended", user_id = %caller.user.id, session_id = %id);
+    }
+    Ok(())
+}
+
+/// Ends all sessions of an account, but for one.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn end_all_of(app: &App, now: Time, user_id: &UserId, except: Option<SessionId>) -> Result<(), Error> {
+    let count = app.store.end_sessions_of(user_id.clone(), except, now).await?;
+    tracing::info!(event = "sessions_ended", %user_id, count);
+    Ok(())
+}
+
+/// Ends whosever session this is. False: there is none, or it had ended.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn end_any(app: &App, now: Time, id: SessionId) -> Result<bool, Error> {
+    let has_ended = app.store.end_session(None, id.clone(), now).await?;
+    if has_ended {
+        tracing::info!(event = "session_ended", session_id = %id);
+    }
+    Ok(has_ended)
+}
+
+/// Ends every session there is.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn end_every(app: &App, now: Time) -> Result<(), Error> {
+    let count = app.store.end_every_session(now).await?;
+    tracing::warn!(event = "every_session_ended", count);
+    Ok(())
+}
+
+/// Ends the session of an access token, which may have expired, or of a refresh token, whichever generation it is;
+/// of both, if there are both. A session that has ended is no failure.
+///
+/// # Errors
+/// [`Error::NotAuthenticated`] without either, [`Error::InvalidToken`], [`Error::InvalidTokenPayload`],
+/// [`Error::StorageUnavailable`]
+pub async fn logout(
+    app: &App,
+    now: Time,
+    client: Client,
+    access: Option<&str>,
+    refresh: Option<&str>,
+) -> Result<(), Error> {
+    if access.is_none() && refresh.is_none() {
+        return Err(Error::NotAuthenticated);
+    }
+    let mut ending = Vec::new();
+    if let Some(token) = access {
+        let verified = app.tokens.verify_past(now, token)?;
+        ending.push((Some(verified.user_id), verified.session_id));
+    }
+    if let Some(token) = refresh {
+        let token = RefreshToken::parse(token).ok_or(Error::InvalidToken)?;
+        let salt = app.store.session_salt(&token.session_id).await?.ok_or(Error::InvalidToken)?;
+        if !token.is_genuine(&app.secrets, &salt) {
+            return Err(Error::InvalidToken);
+        }
+        ending.push((None, token.session_id));
+    }
+    for (user_id, id) in ending {
+        if app.store.end_session(user_id, id.clone(), now).await? {
+            tracing::info!(event = "logout", session_id = %id, address = %client.address);
+        }
+    }
+    Ok(())
 }

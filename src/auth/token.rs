@@ -1,15 +1,17 @@
 //! The access token: a JWT (RFC 7519) in the profile of RFC 9068, signed as a JWS (RFC 7515).
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Header, crypto, encode};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{keys::SigningKey, random};
+use super::{random, ring::Ring};
 use crate::{
     error::Error,
     json::{self, Shape},
-    model::{Roles, SessionId, Time, User, UserId},
+    model::{Algorithm, Roles, SessionId, Time, User, UserId},
 };
 
 /// A longer token is not looked at (draft-ietf-oauth-rfc8725bis, section 3.14).
@@ -27,8 +29,7 @@ const CLIENT_ID: &str = "hallpass";
 /// Issues and verifies access tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    key: SigningKey,
-    header: Header,
+    ring: RwLock<Arc<Ring>>,
     issuer: String,
     audience: String,
     /// The life of a token, in seconds.
@@ -45,13 +46,30 @@ pub struct AccessToken {
     pub expires_in: i64,
 }
 
-/// What a verified token says. Whether the account and its session still are is another question.
+/// The session that a token is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant<'a> {
+    /// The account.
+    pub user: &'a User,
+    /// The session.
+    pub session_id: &'a SessionId,
+    /// Which of the session's refresh tokens it goes with.
+    pub generation: i64,
+    /// When the session ends: no token outlives it.
+    pub session_expires_at: Time,
+}
+
+/// What a well-signed token says. Whether the account and its session still are is another question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The account.
     pub user_id: UserId,
     /// The session.
     pub session_id: SessionId,
+    /// Which of the session's refresh tokens it goes with; none in tokens that somebody else signed with our key.
+    pub generation: Option<i64>,
+    /// When it ends.
+    pub expires_at: Time,
 }
 
 #[derive(Serialize)]
@@ -91,20 +109,27 @@ fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>,
 }
 
 impl Tokens {
-    /// Issues tokens with `key` that live `lifetime` seconds.
-    pub fn new(key: SigningKey, issuer: String, audience: String, lifetime: i64) -> Self {
-        let mut header = Header::new(key.algorithm);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some(key.kid.clone());
-        Self { key, header, issuer, audience, lifetime }
+    /// Issues tokens that live `lifetime` seconds.
+    pub fn new(ring: Ring, issuer: String, audience: String, lifetime: i64) -> Self {
+        Self { ring: RwLock::new(Arc::new(ring)), issuer, audience, lifetime }
+    }
+
+    /// The keys of now.
+    pub fn ring(&self) -> Arc<Ring> {
+        // What a panic could have left behind is a whole ring.
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other keys from now on.
+    pub fn set_ring(&self, ring: Ring) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 
     /// Signs a token and verifies it. jsonwebtoken finds out at its first token what it was built without.
     ///
     /// # Errors
     /// [`Error::Internal`]
-    pub fn self_test(&self) -> Result<(), Error> {
-        let now = Time::from_unix(0);
+    pub fn self_test(&self, now: Time) -> Result<(), Error> {
         let user = User {
             id: random::id(now)?,
             username: "self-test".to_owned(),
@@ -115,7 +140,9 @@ impl Tokens {
             disabled_at: None,
             last_login_at: None,
         };
-        let token = self.issue(now, &user, &random::id(now)?)?;
+        let session_id = &random::id(now)?;
+        let grant = Grant { user: &user, session_id, generation: 0, session_expires_at: now.plus(MAX_LIFETIME) };
+        let token = self.issue(now, grant)?;
         match self.verify(now, &token.text) {
             Ok(verified) if verified.user_id == user.id => Ok(()),
             _ => Err(Error::internal("a fresh token does not verify")),
@@ -126,8 +153,11 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::Internal`]
-    pub fn issue(&self, now: Time, user: &User, session_id: &SessionId) -> Result<AccessToken, Error> {
-        let expires_at = now.plus(self.lifetime);
+    pub fn issue(&self, now: Time, grant: Grant<'_>) -> Result<AccessToken, Error> {
+        let Grant { user, session_id, generation, session_expires_at } = grant;
+        let ring = self.ring();
+        let key = ring.signing(now).ok_or_else(|| Error::internal("there is no signing key"))?;
+        let expires_at = now.plus(self.lifetime).min(session_expires_at);
         let claims = Claims {
             iss: &self.issuer,
             aud: &self.audience,
@@ -135,13 +165,17 @@ impl Tokens {
             client_id: CLIENT_ID,
             exp: expires_at.unix(),
             iat: now.unix(),
-            jti: &random::name()?,
+            // Within one second `iat` cannot tell a token of before a rotation from one of after it.
+            jti: &format!("{}.{generation}", random::name()?),
             sid: session_id.as_str(),
             preferred_username: &user.username,
             roles: user.roles.iter().collect(),
         };
-        let text = encode(&self.header, &claims, &self.key.encoding).map_err(Error::internal)?;
-        Ok(AccessToken { text, expires_at, expires_in: self.lifetime })
+        let mut header = Header::new(jws(key.algorithm));
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(key.kid.clone());
+        let text = encode(&header, &claims, &key.encoding).map_err(Error::internal)?;
+        Ok(AccessToken { text, expires_at, expires_in: expires_at.unix() - now.unix() })
     }
 
     /// Verifies a token: signature first, then claims, then `exp`.
@@ -149,7 +183,16 @@ impl Tokens {
     /// # Errors
     /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`], [`Error::TokenExpired`]
     pub fn verify(&self, now: Time, token: &str) -> Result<Verified, Error> {
-        let claims = self.open(token).ok_or(Error::InvalidToken)?;
+        let verified = self.verify_past(now, token)?;
+        if verified.expires_at <= now { Err(Error::TokenExpired) } else { Ok(verified) }
+    }
+
+    /// The same for a token that may have expired.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`]
+    pub fn verify_past(&self, now: Time, token: &str) -> Result<Verified, Error> {
+        let (claims, forgotten_at) = self.open(token).ok_or(Error::InvalidToken)?;
         let is_ours = claims.iss == self.issuer
             && claims.aud == self.audience
             && claims.client_id == CLIENT_ID
@@ -166,15 +209,19 @@ impl Tokens {
         if subject.is_empty() {
             return Err(Error::InvalidTokenPayload);
         }
-        if claims.exp <= now.unix() {
-            return Err(Error::TokenExpired);
-        }
-        Ok(Verified { user_id: UserId::from_text(subject), session_id: SessionId::from_text(claims.sid) })
+        let expires_at = Time::from_unix(claims.exp);
+        Ok(Verified {
+            user_id: UserId::from_text(subject),
+            session_id: SessionId::from_text(claims.sid),
+            generation: claims.jti.rsplit_once('.').and_then(|(_, generation)| generation.parse().ok()),
+            expires_at: forgotten_at.map_or(expires_at, |at| at.min(expires_at)),
+        })
     }
 
-    /// The claims of a token that this key has signed. jsonwebtoken judges the signature; its judgement of claims
-    /// reads the clock, and lets pass what is missing or has another type.
-    fn open(&self, token: &str) -> Option<Presented> {
+    /// The claims of a token that one of the keys has signed, and when that key's last token expires, if that is
+    /// known. jsonwebtoken judges the signature; its judgement of claims reads the clock, and lets pass what is
+    /// missing or has another type.
+    fn open(&self, token: &str) -> Option<(Presented, Option<Time>)> {
         if token.len() > MAX_BYTES {
             return None;
         }
@@ -182,17 +229,28 @@ impl Tokens {
         let (header, payload) = message.split_once('.')?;
         let header: Map<String, Value> = object(header)?;
         let member = |name| header.get(name).and_then(Value::as_str);
-        let is_ours = member("alg") == Some(self.key.algorithm_name)
-            && member("kid") == Some(&self.key.kid)
+        let ring = self.ring();
+        let entry = ring.find(member("kid")?)?;
+        let is_ours = member("alg") == Some(entry.key.algorithm.name())
             && member("typ").is_some_and(is_access_token)
             // RFC 7515, section 4.1.11: no extension is understood here, so none may be critical.
             && !header.contains_key("crit")
             && !header.contains_key("b64");
-        let is_signed = || crypto::verify(signature, message.as_bytes(), &self.key.decoding, self.key.algorithm);
-        if !is_ours || !is_signed().is_ok_and(|is_signed| is_signed) {
+        let verify = || crypto::verify(signature, message.as_bytes(), &entry.key.decoding, jws(entry.key.algorithm));
+        if !is_ours || !verify().is_ok_and(|is_signed| is_signed) {
             return None;
         }
-        object(payload)
+        let claims: Presented = object(payload)?;
+        entry.may_have_signed(claims.iat).then_some((claims, entry.forgotten_at))
+    }
+}
+
+/// The name that jsonwebtoken has for it.
+const fn jws(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
+        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
     }
 }
 

@@ -4,8 +4,10 @@
 //! 1 if it failed, and with 2 if its words are off.
 
 mod demo;
+mod keys;
 mod print;
 mod serve;
+mod session;
 mod user;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -53,6 +55,12 @@ enum Command {
     /// Look after accounts.
     #[command(subcommand)]
     User(user::Command),
+    /// Look after sessions.
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Look after the keys that sign access tokens.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -110,19 +118,27 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Secret => Ok(out(&random::secret()?)?),
         Command::Config { json } => Ok(print::settings(&Config::load()?, json)?),
         Command::User(command) => {
-            let (config, _log) = load()?;
-            if !command.makes_a_database() && !config.database.exists() {
-                return Err(format!("there is no database {}", config.database.display()).into());
-            }
-            Runtime::new()?.block_on(async {
-                let app = App::build(config, Clock::System).await?;
-                let done = user::run(&app, command).await;
-                app.store.close().await;
-                done
-            })
+            let may_make_one = command.makes_a_database();
+            on_the_database(may_make_one, async |app| user::run(app, command).await)
         }
+        Command::Session(command) => on_the_database(false, async |app| session::run(app, command).await),
+        Command::Keys(command) => on_the_database(false, async |app| keys::run(app, command).await),
         Command::Openapi => Ok(out(&api::spec())?),
     }
+}
+
+/// Runs a command on the database, beside a server that may be running on it.
+fn on_the_database(may_make_one: bool, run: impl AsyncFnOnce(&App) -> Result<(), Failure>) -> Result<(), Failure> {
+    let (config, _log) = load()?;
+    if !may_make_one && !config.database.exists() {
+        return Err(format!("there is no database {}", config.database.display()).into());
+    }
+    Runtime::new()?.block_on(async {
+        let app = App::build_for_command(config, Clock::System).await?;
+        let done = run(&app).await;
+        app.store.close().await;
+        done
+    })
 }
 
 /// The settings, and from here on a log.

@@ -5,7 +5,11 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{config::Config, model::User};
+use crate::{
+    auth::ring::State,
+    config::Config,
+    model::{SecretId, Session, StoredKey, User},
+};
 
 /// Prints a line of data.
 pub(super) fn out(line: &str) -> io::Result<()> {
@@ -91,5 +95,91 @@ pub(super) fn users(users: &[User], as_json: bool) -> io::Result<()> {
     rows.iter().try_for_each(|row| {
         let state = if row.disabled_at.is_some() { "disabled" } else { "enabled" };
         out(&format!("{}  {:<width$}  {state:<8}  {}", row.id, row.username, row.roles.join(" ")))
+    })
+}
+
+/// A session as the operator sees it.
+#[derive(Serialize)]
+struct SessionRow<'a> {
+    id: &'a str,
+    username: &'a str,
+    created_at: String,
+    last_used_at: String,
+    refresh_expires_at: String,
+    expires_at: String,
+    ip: &'a str,
+    user_agent: Option<&'a str>,
+    /// Whether its refresh token was made with the `SECRET_KEY` before.
+    on_previous_secret: bool,
+}
+
+impl<'a> SessionRow<'a> {
+    fn new(session: &'a Session, username: &'a str, current: &SecretId) -> Self {
+        Self {
+            id: session.id.as_str(),
+            username,
+            created_at: session.created_at.to_string(),
+            last_used_at: session.last_used_at.to_string(),
+            refresh_expires_at: session.refresh_expires_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+            ip: &session.ip,
+            user_agent: session.user_agent.as_deref(),
+            on_previous_secret: session.secret_id != *current,
+        }
+    }
+}
+
+pub(super) fn sessions(sessions: &[(Session, String)], current: &SecretId, as_json: bool) -> io::Result<()> {
+    let rows: Vec<SessionRow<'_>> =
+        sessions.iter().map(|(session, username)| SessionRow::new(session, username, current)).collect();
+    if as_json {
+        return json(&rows);
+    }
+    let width = rows.iter().map(|row| row.username.chars().count()).max().unwrap_or(0);
+    for row in &rows {
+        // What a client calls itself may hold what a terminal obeys.
+        let user_agent = row.user_agent.unwrap_or("-").escape_debug().to_string();
+        let SessionRow { id, username, last_used_at, ip, .. } = row;
+        out(&format!("{id}  {username:<width$}  {last_used_at}  {ip}  {user_agent}"))?;
+    }
+    let previous = rows.iter().filter(|row| row.on_previous_secret).count();
+    if previous > 0 {
+        complain(&format!("{previous} of {} still hold a refresh token of SECRET_KEY_PREVIOUS", rows.len()));
+    }
+    Ok(())
+}
+
+/// A signing key as the operator sees it.
+#[derive(Serialize)]
+struct KeyRow<'a> {
+    kid: &'a str,
+    algorithm: &'a str,
+    state: State,
+    created_at: String,
+    activates_at: String,
+    revoked_at: Option<String>,
+}
+
+impl<'a> From<&'a (&'a StoredKey, State)> for KeyRow<'a> {
+    fn from((key, state): &'a (&'a StoredKey, State)) -> Self {
+        Self {
+            kid: &key.kid,
+            algorithm: &key.algorithm,
+            state: *state,
+            created_at: key.created_at.to_string(),
+            activates_at: key.activates_at.to_string(),
+            revoked_at: key.revoked_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+pub(super) fn keys(keys: &[(&StoredKey, State)], as_json: bool) -> io::Result<()> {
+    let rows: Vec<KeyRow<'_>> = keys.iter().map(KeyRow::from).collect();
+    if as_json {
+        return json(&rows);
+    }
+    rows.iter().try_for_each(|KeyRow { kid, algorithm, state, activates_at, .. }| {
+        let state = format!("{state:?}").to_lowercase();
+        out(&format!("{kid:<43}  {algorithm}  {state:<7}  signs from {activates_at}"))
     })
 }

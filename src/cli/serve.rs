@@ -6,7 +6,13 @@ use tokio::{
 };
 
 use super::Failure;
-use crate::{api, app::App, clock::Clock, config::Config};
+use crate::{
+    api,
+    app::App,
+    auth::{session, upkeep},
+    clock::Clock,
+    config::Config,
+};
 
 /// How long closing the database may take. With the connections' six seconds it stays under ten.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -42,7 +48,14 @@ pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure
         journal = "wal",
         synchronous = "full",
     );
-    api::serve::serve(listener, api::routes(app.clone())?, stop).await;
+    let routes = api::routes(app.clone())?;
+    tokio::select! {
+        () = api::serve::serve(listener, routes, stop) => {}
+        () = upkeep::run(app.clone()) => {}
+    }
+    if session::record_uses(&app).await.is_err() {
+        tracing::warn!(event = "uses_not_recorded");
+    }
     // What is not written back from the log now is written back at the next start.
     if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {
         tracing::warn!(event = "database_not_closed");

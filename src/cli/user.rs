@@ -41,12 +41,12 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Refuse an account's logins and its tokens.
+    /// Refuse an account's logins and end its sessions.
     Disable {
         /// The user name.
         name: String,
     },
-    /// Accept them again.
+    /// Accept its logins again.
     Enable {
         /// The user name.
         name: String,
@@ -56,10 +56,24 @@ pub(super) enum Command {
         /// The user name.
         name: String,
     },
-    /// Give an account another password, asked for on the terminal or read from standard input.
+    /// Give an account another password, asked for on the terminal or read from standard input, and end its sessions.
     SetPassword {
         /// The user name.
         name: String,
+    },
+    /// Give an account a role.
+    Grant {
+        /// The user name.
+        name: String,
+        /// The role.
+        role: String,
+    },
+    /// Take a role from an account.
+    Revoke {
+        /// The user name.
+        name: String,
+        /// The role; `user` stays.
+        role: String,
     },
 }
 
@@ -71,6 +85,7 @@ impl Command {
 }
 
 pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
+    let now = app.clock.now();
     match command {
         Command::Add { name, email, roles, json } => {
             let roles = Roles::with(roles.iter().map(String::as_str))?;
@@ -80,24 +95,34 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         }
         Command::List { json } => print::users(&app.store.users().await?, json)?,
         Command::Show { name, json } => print::user(&find(app, &name).await?, json)?,
-        Command::Disable { name } => account::disable(app, app.clock.now(), &find(app, &name).await?).await?,
+        Command::Disable { name } => account::disable(app, now, &find(app, &name).await?).await?,
         Command::Enable { name } => account::enable(app, &find(app, &name).await?).await?,
         Command::Delete { name } => {
             let user = find(app, &name).await?;
             if !confirm(&format!("Delete {} for good?", user.username))? {
                 return Err("nothing was deleted".into());
             }
-            account::delete(app, &user).await?;
+            account::delete(app, app.clock.now(), &user).await?;
         }
         Command::SetPassword { name } => {
             let user = find(app, &name).await?;
-            account::set_password(app, &user, ask_password()?).await.map_err(explain)?;
+            let password = ask_password()?;
+            // Asking took a while.
+            account::set_password(app, app.clock.now(), &user, password).await.map_err(explain)?;
+        }
+        Command::Grant { name, role } => {
+            let user = find(app, &name).await?;
+            account::set_roles(app, now, &user, user.roles.and(&role)?).await?;
+        }
+        Command::Revoke { name, role } => {
+            let user = find(app, &name).await?;
+            account::set_roles(app, now, &user, user.roles.without(&role)?).await?;
         }
     }
     Ok(())
 }
 
-async fn find(app: &App, name: &str) -> Result<User, Failure> {
+pub(super) async fn find(app: &App, name: &str) -> Result<User, Failure> {
     account::find(app, name).await.map_err(|error| match error {
         Error::UserNotFound => format!("there is no user {name:?}").into(),
         other => other.into(),

@@ -102,7 +102,7 @@ pub(super) fn dotenv(path: &Path) -> Result<Values, Mistake> {
     let is_replaced = |line: &str| {
         line.split_once('=').is_some_and(|(name, value)| {
             let name = name.trim().trim_start_matches("export ").trim_start();
-            name == "SECRET_KEY" && value.contains('$') && !value.trim_start().starts_with('\'')
+            name.starts_with("SECRET_KEY") && value.contains('$') && !value.trim_start().starts_with('\'')
         })
     };
     if text.lines().any(is_replaced) {

@@ -18,7 +18,8 @@ fn the_defaults_are_those_of_the_documentation() {
     let described: Vec<String> = config.describe().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let cores = std::thread::available_parallelism().unwrap();
     let expected = format!(
-        "SECRET_KEY=******** ALGORITHM=HS256 ACCESS_TOKEN_EXPIRE_MINUTES=30 DATABASE_URL=sqlite://hallpass.db \
+        "SECRET_KEY=******** SECRET_KEY_PREVIOUS= ALGORITHM=HS256 KEY_ROTATION_DAYS=90 ACCESS_TOKEN_EXPIRE_MINUTES=30 \
+         REFRESH_TOKEN_EXPIRE_DAYS=14 SESSION_EXPIRE_DAYS=30 REFRESH_REUSE_SECONDS=10 DATABASE_URL=sqlite://hallpass.db \
          HOST=127.0.0.1 PORT=8000 PUBLIC_URL=http://127.0.0.1:8000 AUDIENCE=http://127.0.0.1:8000 CORS_ORIGINS= \
          TRUSTED_PROXIES= PASSWORD_MIN_LENGTH=15 ARGON2_MEMORY_KIB=19456 ARGON2_ITERATIONS=2 ARGON2_PARALLELISM=1 \
          HASH_THREADS={cores} HASH_QUEUE=32 DOCS=on LOG=info"
@@ -34,7 +35,14 @@ fn a_value_that_cannot_be_used_is_refused_by_name() {
     for (name, value) in [
         ("SECRET_KEY", "too short"),
         ("SECRET_KEY", " VzAQ0qJq7m5c2b8HhM4yQeT1xR6kWn3pLfUaSdGvBtY"),
+        ("SECRET_KEY_PREVIOUS", "too short"),
+        ("SECRET_KEY_PREVIOUS", KEY),
         ("ALGORITHM", "none"),
+        ("ALGORITHM", "RS256"),
+        ("KEY_ROTATION_DAYS", "-1"),
+        ("REFRESH_TOKEN_EXPIRE_DAYS", "0"),
+        ("SESSION_EXPIRE_DAYS", "0"),
+        ("REFRESH_REUSE_SECONDS", "61"),
         ("ALGORITHM", "hs256"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "1441"),

@@ -44,3 +44,16 @@ id! {
     /// A session's id: a UUIDv7 (RFC 9562) as text. Public, and not a credential.
     SessionId
 }
+
+impl SessionId {
+    /// The 16 bytes of the UUID, if it is one in the form that ids have here.
+    pub fn to_bytes(&self) -> Option<[u8; 16]> {
+        let id = Uuid::try_parse(&self.0).ok()?;
+        (Self::from(id) == *self).then(|| id.into_bytes())
+    }
+
+    /// The id of these 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Uuid::from_bytes(bytes).into()
+    }
+}

@@ -3,19 +3,25 @@
 //! What the database holds derives `sqlx::Type` as a transparent newtype, so that one declaration serves
 //! every engine.
 
+mod algorithm;
 mod cost;
 mod email;
 mod ids;
+mod key;
 mod roles;
+mod session;
 mod time;
 mod username;
 
 use std::net::IpAddr;
 
+pub use algorithm::Algorithm;
 pub use cost::Cost;
 pub use email::{Email, InvalidEmail};
 pub use ids::{SessionId, UserId};
-pub use roles::Roles;
+pub use key::StoredKey;
+pub use roles::{ADMIN, InvalidRole, Roles};
+pub use session::{Principal, Salt, SecretId, Session};
 pub use time::Time;
 pub use username::{InvalidName, Username};
 
@@ -70,15 +76,6 @@ pub struct Credentials {
     pub user: User,
     /// None: the account has no password, so none matches.
     pub password_hash: Option<PasswordHash>,
-}
-
-/// Who makes an authenticated request.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// The account as it is now, not as it was when the token was signed.
-    pub user: User,
-    /// The session that the token belongs to.
-    pub session_id: SessionId,
 }
 
 /// Where a request comes from, for events.

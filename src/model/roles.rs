@@ -10,6 +10,9 @@ pub struct Roles(String);
 /// The role that everyone has.
 const USER: &str = "user";
 
+/// The role that may look after everybody's accounts.
+pub const ADMIN: &str = "admin";
+
 impl Roles {
     /// These roles and `user`.
     ///
@@ -24,6 +27,28 @@ impl Roles {
         names.dedup();
         names.insert(0, USER);
         Ok(Self(names.join(" ")))
+    }
+
+    /// These and one more.
+    ///
+    /// # Errors
+    /// The name cannot be a role.
+    pub fn and(&self, name: &str) -> Result<Self, InvalidRole> {
+        Self::with(self.iter().chain([name]))
+    }
+
+    /// These without one; `user` stays.
+    ///
+    /// # Errors
+    /// The name cannot be a role.
+    pub fn without(&self, name: &str) -> Result<Self, InvalidRole> {
+        Self::with([name])?;
+        Self::with(self.iter().filter(|role| *role != name))
+    }
+
+    /// Whether this is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        self.iter().any(|role| role == name)
     }
 
     /// One name after the other.

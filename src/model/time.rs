@@ -3,7 +3,7 @@ use std::fmt;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A moment, in whole seconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Time(i64);
 
@@ -16,6 +16,11 @@ impl Time {
     /// Unix seconds.
     pub const fn unix(self) -> i64 {
         self.0
+    }
+
+    /// From its RFC 3339 form, in any offset; a part of a second is left out.
+    pub fn parse(text: &str) -> Option<Self> {
+        OffsetDateTime::parse(text, &Rfc3339).ok().map(|at| Self(at.unix_timestamp()))
     }
 
     /// This moment and some seconds, at the latest the end of time.
@@ -37,6 +42,16 @@ impl fmt::Display for Time {
 #[cfg(test)]
 mod tests {
     use super::Time;
+
+    #[test]
+    fn a_time_is_read_in_any_offset() {
+        for text in ["2026-11-23T09:00:00Z", "2026-11-23T10:00:00.9+01:00"] {
+            assert_eq!(Time::parse(text), Some(Time::from_unix(1_795_424_400)), "{text}");
+        }
+        for text in ["", "1795424400", "2026-11-23", "2026-13-23T09:00:00Z"] {
+            assert_eq!(Time::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_time_prints_as_rfc_3339_in_utc() {

@@ -1,5 +1,5 @@
-use super::{Error, Store};
-use crate::model::{Credentials, Email, PasswordHash, Roles, Time, User, UserId, Username};
+use super::{Conn, Error, Store, revocation::cut_off, session::end_all_of};
+use crate::model::{ADMIN, Credentials, Email, PasswordHash, Roles, SessionId, Time, User, UserId, Username};
 
 /// An account to be made.
 #[derive(Debug, Clone)]
@@ -73,22 +73,23 @@ impl Store {
         Ok(row.map(Credentials::from))
     }
 
-    /// The account with this id.
+    /// The account with this id, and its hash.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn user_by_id(&self, id: &UserId) -> Result<Option<User>, Error> {
+    pub async fn credentials_by_id(&self, id: &UserId) -> Result<Option<Credentials>, Error> {
         let row = sqlx::query_as!(
-            User,
+            Row,
             r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
-                      roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
+                      password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
+                      created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                       last_login_at AS "last_login_at: Time"
                FROM users WHERE id = $1"#,
             id
         )
         .fetch_optional(&self.readers)
         .await?;
-        Ok(row)
+        Ok(row.map(Credentials::from))
     }
 
     /// Every account, by name.
@@ -145,93 +146,200 @@ impl Store {
         .await
     }
 
-    /// Records a login, and the stronger hash that it made of the same password if there is one.
-    ///
-    /// False: since `verified` was read, the account was disabled, deleted or given another password.
+    /// Gives an account another password and ends its sessions. False: there is no such account.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn record_login(
-        &self,
-        id: UserId,
-        verified: PasswordHash,
-        stronger: Option<PasswordHash>,
-        now: Time,
-    ) -> Result<bool, Error> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let row = sqlx::query_scalar!(
-                    r#"UPDATE users SET last_login_at = $3, password_hash = COALESCE($4, password_hash)
-                       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
-                       RETURNING id AS "id!""#,
-                    id,
-                    verified,
-                    now,
-                    stronger
-                )
-                .fetch_optional(tx)
-                .await?;
-                Ok(row.is_some())
-            })
-        })
-        .await
-    }
-
-    /// Gives an account another password. False: there is no such account.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn set_password(&self, id: UserId, hash: PasswordHash) -> Result<bool, Error> {
+    pub async fn set_password(&self, id: UserId, hash: PasswordHash, now: Time) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING id AS "id!""#,
                     id,
                     hash
-                )
-                .fetch_optional(tx)
-                .await?;
-                Ok(row.is_some())
+                );
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(false);
+                }
+                end_all_of(tx, &id, None, now).await?;
+                Ok(true)
             })
         })
         .await
     }
 
-    /// Disables an account (the first moment stays), or with None enables it. False: there is no such account.
+    /// Gives an account another password in place of the verified one, and ends its sessions but for this one.
+    ///
+    /// False: since they were read, the password was changed, or the account or this session ended.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn set_disabled(&self, id: UserId, since: Option<Time>) -> Result<bool, Error> {
+    pub async fn change_password(
+        &self,
+        id: UserId,
+        verified: PasswordHash,
+        hash: PasswordHash,
+        session_id: SessionId,
+        now: Time,
+    ) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
-                    r#"UPDATE users
-                       SET disabled_at = CASE WHEN $2 IS NULL THEN NULL ELSE COALESCE(disabled_at, $2) END
-                       WHERE id = $1 RETURNING id AS "id!""#,
+                    r#"UPDATE users SET password_hash = $3
+                       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+                         AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $4 AND ended_at IS NULL)
+                       RETURNING id AS "id!""#,
                     id,
-                    since
-                )
-                .fetch_optional(tx)
-                .await?;
-                Ok(row.is_some())
+                    verified,
+                    hash,
+                    session_id
+                );
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(false);
+                }
+                end_all_of(tx, &id, Some(&session_id), now).await?;
+                Ok(true)
             })
         })
         .await
     }
 
-    /// Deletes an account. False: there is none.
+    /// Disables an account (the first moment stays) and ends its sessions. False: there is no such account.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn delete_user(&self, id: UserId) -> Result<bool, Error> {
+    pub async fn disable_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query_scalar!(r#"DELETE FROM users WHERE id = $1 RETURNING id AS "id!""#, id)
-                    .fetch_optional(tx)
-                    .await?;
-                Ok(row.is_some())
+                let row = sqlx::query_scalar!(
+                    r#"UPDATE users SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 RETURNING id AS "id!""#,
+                    id,
+                    now
+                );
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(false);
+                }
+                end_all_of(&mut *tx, &id, None, now).await?;
+                cut_off(tx, &id, now).await?;
+                Ok(true)
             })
         })
         .await
     }
+
+    /// Enables an account. False: there is no such account.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn enable_user(&self, id: UserId) -> Result<bool, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = sqlx::query_scalar!(
+                    r#"UPDATE users SET disabled_at = NULL WHERE id = $1 RETURNING id AS "id!""#,
+                    id
+                );
+                Ok(row.fetch_optional(tx).await?.is_some())
+            })
+        })
+        .await
+    }
+
+    /// Gives an account other roles than it had. False: since `before` was read, it got others, or was deleted.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn set_roles(&self, id: UserId, before: Roles, roles: Roles, now: Time) -> Result<bool, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = sqlx::query_scalar!(
+                    r#"UPDATE users SET roles = $3 WHERE id = $1 AND roles = $2 RETURNING id AS "id!""#,
+                    id,
+                    before,
+                    roles
+                );
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(false);
+                }
+                cut_off(tx, &id, now).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Deletes an account and all that belongs to it. False: there is none.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn delete_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = sqlx::query_scalar!(r#"DELETE FROM users WHERE id = $1 RETURNING id AS "id!""#, id);
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(false);
+                }
+                cut_off(tx, &id, now).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Deletes an account whose password was verified, unless it is the last admin that can log in.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn delete_own(&self, id: UserId, verified: PasswordHash, now: Time) -> Result<Deletion, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let others = sqlx::query_scalar!(
+                    r#"SELECT COUNT(*) AS "n!" FROM users
+                       WHERE ' ' || roles || ' ' LIKE '% admin %' AND id <> $1 AND disabled_at IS NULL"#,
+                    id
+                )
+                .fetch_one(&mut *tx)
+                .await?;
+                let Some(user) = by_id(&mut *tx, &id).await? else { return Ok(Deletion::Changed) };
+                if others == 0 && user.roles.has(ADMIN) {
+                    return Ok(Deletion::LastAdmin);
+                }
+                let row = sqlx::query_scalar!(
+                    r#"DELETE FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+                       RETURNING id AS "id!""#,
+                    id,
+                    verified
+                );
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(Deletion::Changed);
+                }
+                cut_off(tx, &id, now).await?;
+                Ok(Deletion::Done)
+            })
+        })
+        .await
+    }
+}
+
+/// What became of an account whose owner deleted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone.
+    Done,
+    /// It is the last admin that can log in, and stays.
+    LastAdmin,
+    /// Since its password was verified, that was changed, or the account disabled or deleted.
+    Changed,
+}
+
+/// The account with this id.
+pub(super) async fn by_id(tx: &mut Conn, id: &UserId) -> Result<Option<User>, Error> {
+    let user = sqlx::query_as!(
+        User,
+        r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+                  roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
+                  last_login_at AS "last_login_at: Time"
+           FROM users WHERE id = $1"#,
+        id
+    );
+    Ok(user.fetch_optional(tx).await?)
 }

@@ -5,6 +5,9 @@
 //! becomes a write can never find that somebody else wrote in between.
 
 mod account;
+mod keys;
+mod revocation;
+mod session;
 mod sqlite;
 
 use std::{path::Path, time::Duration};
@@ -12,7 +15,10 @@ use std::{path::Path, time::Duration};
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, Pool, pool::PoolConnection};
 
-pub use account::NewUser;
+pub use account::{Deletion, NewUser};
+pub use keys::{NewKey, Revoked};
+pub use revocation::Revocations;
+pub use session::{NewSession, Outcome, Return};
 pub use sqlite::OpenError;
 
 /// The engine.

@@ -30,11 +30,12 @@ pub fn sign(header: &Value, claims: &Value) -> String {
     sign_with(SECRET_KEY, header.to_string(), claims.to_string())
 }
 
-/// Claims that are all there for somebody.
-pub fn claims(sub: &str) -> Value {
+/// Claims that are all there, for the session of a token.
+pub fn claims(token: &str) -> Value {
+    let (_, of) = parts(token);
     json!({
-        "iss": "http://127.0.0.1:8000", "aud": "http://127.0.0.1:8000", "sub": sub, "client_id": "hallpass",
-        "exp": START + 600, "iat": START, "jti": "x", "sid": "y", "preferred_username": "p", "roles": ["user"],
+        "iss": "http://127.0.0.1:8000", "aud": "http://127.0.0.1:8000", "sub": of["sub"], "client_id": "hallpass",
+        "exp": START + 600, "iat": START, "jti": "x", "sid": of["sid"], "preferred_username": "p", "roles": ["user"],
     })
 }
 

@@ -48,7 +48,19 @@ fn the_document_names_the_operations_and_their_scheme() {
         .filter(|(.., operation)| operation["security"] == json!([{"BearerAuth": []}]))
         .map(|(path, method, _)| format!("{method} {path}"))
         .collect();
-    assert_eq!(guarded, ["get /protected", "get /me"]);
+    let expected = [
+        "get /sessions",
+        "delete /sessions",
+        "delete /sessions/{id}",
+        "get /protected",
+        "get /me",
+        "post /password/change",
+        "post /me/delete",
+    ];
+    assert_eq!(guarded, expected);
+    // With a token that has expired, too, or with a refresh token alone.
+    assert_eq!(document["paths"]["/logout"]["post"]["security"], json!([{"BearerAuth": []}, {}]));
+    assert_eq!(document["paths"]["/logout"]["post"]["requestBody"]["required"], false);
     for (path, method, operation) in operations(&document) {
         assert!(operation["operationId"].is_string(), "{method} {path}");
     }
@@ -56,7 +68,8 @@ fn the_document_names_the_operations_and_their_scheme() {
 
 #[tokio::test]
 async fn everything_that_is_not_public_needs_a_token() {
-    let public = ["/login", "/register", "/livez", "/readyz"];
+    let public =
+        ["/login", "/refresh", "/register", "/.well-known/jwks.json", "/.well-known/revocations", "/livez", "/readyz"];
     let app = TestApp::new().await;
     for (path, method, operation) in operations(&document()) {
         if public.contains(&path.as_str()) {
@@ -64,8 +77,10 @@ async fn everything_that_is_not_public_needs_a_token() {
             continue;
         }
         let method: Method = method.to_uppercase().parse().unwrap();
-        // A body that would be refused, too: the guard comes before it.
-        let request = Request::builder().method(method).uri_str(&path).content_type("application/json").body("{");
+        // A body that would be refused, too: the guard comes before it. But for `/logout`, to which the body can be
+        // the credential.
+        let body = if path == "/logout" { "{}" } else { "{" };
+        let request = Request::builder().method(method).uri_str(&path).content_type("application/json").body(body);
         app.send(request).await.refuses(401, "not_authenticated", "Not authenticated");
     }
 }

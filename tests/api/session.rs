@@ -1,6 +1,10 @@
 //! Logging in.
 
-use hallpass::model::Cost;
+use hallpass::{
+    auth::random,
+    model::{Cost, PasswordHash, Salt, Time, UserId},
+    store::NewSession,
+};
 use serde_json::json;
 
 use super::app::{PASSWORD, START, TestApp};
@@ -187,16 +191,31 @@ async fn more_logins_than_the_queue_holds_are_told_to_come_again() {
 async fn an_account_that_changes_during_its_login_is_not_let_in() {
     let app = TestApp::new().await;
     let user = app.register("john").await;
-    let id = hallpass::model::UserId::from_text(user["id"].as_str().unwrap().to_owned());
-    let now = hallpass::model::Time::from_unix(START);
-    let hash = hallpass::model::PasswordHash::from_text(app.text("SELECT password_hash FROM users").await);
-    let store = &app.app.store;
-    assert!(store.record_login(id.clone(), hash.clone(), None, now).await.unwrap());
+    let id = UserId::from_text(user["id"].as_str().unwrap().to_owned());
+    let now = Time::from_unix(START);
+    let hash = PasswordHash::from_text(app.text("SELECT password_hash FROM users").await);
+    let open = async |stronger: Option<PasswordHash>| {
+        let new = NewSession {
+            id: random::id(now).unwrap(),
+            user_id: id.clone(),
+            salt: Salt::from_bytes([0; 16]),
+            secret_id: app.app.secrets.current.id.clone(),
+            created_at: now,
+            refresh_expires_at: now.plus(60),
+            expires_at: now.plus(60),
+            ip: String::new(),
+            user_agent: None,
+            others: 49,
+        };
+        app.app.store.open_session(new, hash.clone(), stronger).await.unwrap()
+    };
+    assert!(open(None).await);
     app.sql("UPDATE users SET disabled_at = 1").await;
-    assert!(!store.record_login(id.clone(), hash.clone(), None, now).await.unwrap(), "disabled since");
+    assert!(!open(None).await, "disabled since");
     app.sql("UPDATE users SET disabled_at = NULL, password_hash = 'other'").await;
-    assert!(!store.record_login(id.clone(), hash.clone(), Some(hash.clone()), now).await.unwrap(), "other password");
+    assert!(!open(Some(hash.clone())).await, "other password");
     assert_eq!(app.text("SELECT password_hash FROM users").await, "other");
     app.sql("DELETE FROM users").await;
-    assert!(!store.record_login(id, hash, None, now).await.unwrap(), "deleted since");
+    assert!(!open(None).await, "deleted since");
+    assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM sessions").await, "0");
 }

@@ -1,0 +1,162 @@
+//! The ring of signing keys: which one signs, which ones verify, and until when.
+//!
+//! All of it follows from times that are stored, so that every process that reads the same rows comes to the same
+//! answer in the same second, and a process that is killed leaves nothing half done.
+
+use serde::Serialize;
+
+use super::{
+    keys::{Jwk, Key},
+    secrets::Secrets,
+};
+use crate::model::{Algorithm, SecretId, StoredKey, Time};
+
+/// The keys of one moment of the database.
+#[derive(Debug, Default)]
+pub struct Ring {
+    rows: Vec<StoredKey>,
+    /// In the order in which they take over, without the revoked ones.
+    entries: Vec<Entry>,
+    /// The rows that should be keys and are none.
+    broken: Vec<String>,
+}
+
+/// A key and its times.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    activates_at: Time,
+    /// When the next one takes over.
+    retires_at: Option<Time>,
+    /// When the last token that it signed has expired.
+    pub(super) forgotten_at: Option<Time>,
+}
+
+/// Where a key is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Published, and not signing yet.
+    Pending,
+    /// Signing.
+    Active,
+    /// Verifying what it signed.
+    Retired,
+    /// What it signed has expired.
+    Expired,
+    /// Nothing that it signed counts.
+    Revoked,
+}
+
+/// A public key, as it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub kid: String,
+    /// What it verifies.
+    pub algorithm: Algorithm,
+    /// The key.
+    pub jwk: Jwk,
+}
+
+impl Ring {
+    /// Opens these rows, which stand in the order in which they take over. Keys that `before` has opened are not
+    /// opened again; a row that does not open counts for nothing.
+    pub fn open(rows: Vec<StoredKey>, secrets: &Secrets, sealed_by: &SecretId, before: &Self) -> Self {
+        let (mut keys, mut broken) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let key = if row.algorithm() == Some(Algorithm::Hs256) {
+                secrets.all().map(|secret| &secret.hs256).find(|key| key.kid == row.kid).cloned()
+            } else {
+                let opened =
+                    before.entries.iter().find(|entry| entry.key.kid == row.kid).map(|entry| entry.key.clone());
+                opened.or_else(|| Key::open(row, secrets.by_id(sealed_by)?))
+            };
+            // A revoked key has nothing to open; the HS256 key of a secret that is gone is gone.
+            if key.is_none() && row.revoked_at.is_none() && row.algorithm() != Some(Algorithm::Hs256) {
+                broken.push(row.kid.clone());
+            } else {
+                keys.push((row, key));
+            }
+        }
+        let took_over = |row: &StoredKey| row.revoked_at.is_none_or(|at| at > row.activates_at);
+        let entries = keys.iter().enumerate().filter_map(|(n, (row, key))| {
+            let key = key.clone().filter(|_| row.revoked_at.is_none())?;
+            let next = keys.iter().skip(n + 1).find(|(row, _)| took_over(row));
+            let retires_at = next.map(|(row, _)| row.activates_at);
+            let forgotten_at = retires_at.map(|at| at.plus(row.longest_ttl));
+            Some(Entry { key, activates_at: row.activates_at, retires_at, forgotten_at })
+        });
+        let entries = entries.collect();
+        Self { rows, entries, broken }
+    }
+
+    /// Whether these are the rows that it was made of.
+    pub fn is_of(&self, rows: &[StoredKey]) -> bool {
+        self.rows == rows
+    }
+
+    /// The rows that should be keys and are none.
+    pub fn broken(&self) -> &[String] {
+        &self.broken
+    }
+
+    /// The key that signs now: the last one whose time has come, or the first one of all under a clock that is
+    /// wrong.
+    pub fn signing(&self, now: Time) -> Option<&Key> {
+        let active = self.entries.iter().rfind(|entry| entry.activates_at <= now);
+        active.or_else(|| self.entries.first()).map(|entry| &entry.key)
+    }
+
+    /// The key of this id. A closed set in memory: an unknown id costs nothing.
+    pub fn find(&self, kid: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key.kid == kid)
+    }
+
+    /// When the newest key of an algorithm takes over, or did.
+    pub fn newest(&self, algorithm: Algorithm) -> Option<Time> {
+        self.entries.iter().filter(|entry| entry.key.algorithm == algorithm).map(|entry| entry.activates_at).max()
+    }
+
+    /// The public keys to publish: those that sign, will sign, or have signed what is not expired.
+    pub fn published(&self, now: Time) -> Vec<Published> {
+        let living = self.entries.iter().filter(|entry| entry.forgotten_at.is_none_or(|at| at > now));
+        let publish = |entry: &Entry| {
+            let (kid, jwk) = (entry.key.kid.clone(), entry.key.public.clone()?);
+            Some(Published { kid, algorithm: entry.key.algorithm, jwk })
+        };
+        living.filter_map(publish).collect()
+    }
+
+    /// The longest life of a token that is still accepted, in seconds.
+    pub fn longest_ttl(&self) -> i64 {
+        self.rows.iter().map(|row| row.longest_ttl).max().unwrap_or(0)
+    }
+
+    /// The keys whose tokens had all expired before a moment.
+    pub fn forgotten(&self, before: Time) -> Vec<String> {
+        let old = self.entries.iter().filter(|entry| entry.forgotten_at.is_some_and(|at| at < before));
+        old.map(|entry| entry.key.kid.clone()).collect()
+    }
+
+    /// Every row and where it is in its life. A key whose secret is gone has expired.
+    pub fn states(&self, now: Time) -> Vec<(&StoredKey, State)> {
+        let active = self.signing(now).map(|key| key.kid.as_str());
+        let state = |row: &StoredKey| match self.find(&row.kid) {
+            _ if row.revoked_at.is_some() => State::Revoked,
+            _ if active == Some(&row.kid) => State::Active,
+            _ if row.activates_at > now => State::Pending,
+            Some(entry) if entry.forgotten_at.is_some_and(|at| at > now) => State::Retired,
+            _ => State::Expired,
+        };
+        self.rows.iter().map(|row| (row, state(row))).collect()
+    }
+}
+
+impl Entry {
+    /// Whether a token of this `iat` can be one of its own: once another key has taken over, it signs no more.
+    pub fn may_have_signed(&self, iat: i64) -> bool {
+        self.retires_at.is_none_or(|at| iat <= at.unix())
+    }
+}

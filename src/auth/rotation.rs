@@ -1,0 +1,275 @@
+//! How the ring changes: at the start, by the clock, and by command.
+
+use super::{
+    keys,
+    ring::Ring,
+    secrets::{Derived, Secrets},
+};
+use crate::{
+    app::App,
+    config::Config,
+    error::Error,
+    model::{Algorithm, SecretId, StoredKey, Time},
+    store::{NewKey, Revoked, Store},
+};
+
+/// How long others may keep the published keys, in seconds.
+pub const CACHE_LIFE: i64 = 300;
+
+/// How long a key is published before it signs, in seconds: two cache lives, and the ten minutes for which npm
+/// `jose` keeps a set unless it is told otherwise.
+pub const LEAD: i64 = 600;
+
+/// The least of it: what every server on this database needs to hear of the key.
+pub const LEAST_LEAD: i64 = 2;
+
+/// How long a key is remembered after its tokens have expired, in seconds: they are told from forged ones.
+const MEMORY: i64 = 24 * 60 * 60;
+
+/// Whether a process serves, and so may change the ring, or runs one command beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// It serves.
+    Serve,
+    /// It runs a command.
+    Command,
+}
+
+/// Why the keys cannot be used. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The database was used with another secret.
+    #[error(
+        "SECRET_KEY is not the one that this database is used with. Put the right one back; to replace it, set \
+         SECRET_KEY_PREVIOUS to the one before. Nothing was changed"
+    )]
+    WrongSecret,
+    /// A private key does not decrypt.
+    #[error("the signing key {0} cannot be read: its row is damaged or was changed; restore a backup")]
+    Broken(String),
+    /// `ALGORITHM` is HS256, and this secret's HS256 key was revoked.
+    #[error("the HS256 key of this SECRET_KEY was revoked: replace SECRET_KEY, or set ALGORITHM to EdDSA or ES256")]
+    Hs256Revoked,
+    /// Two processes replaced the secret at once, or the ring changed meanwhile.
+    #[error("the keys were changed by another process meanwhile; start again")]
+    Changed,
+    /// The database, or a bug.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+impl From<crate::store::Error> for KeyError {
+    fn from(error: crate::store::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Checks the secret, replaces the one before if that is what the settings say, and sees to it that a key of the
+/// settings' algorithm signs.
+///
+/// # Errors
+/// [`KeyError`]
+pub async fn prepare(
+    store: &Store,
+    secrets: &Secrets,
+    config: &Config,
+    now: Time,
+    duty: Duty,
+) -> Result<Ring, KeyError> {
+    let noted = match store.secret().await? {
+        Some(noted) => noted,
+        None => store.adopt_secret(secrets.current.id.clone(), now).await?,
+    };
+    let sealing = secrets.by_id(&noted).ok_or(KeyError::WrongSecret)?;
+    let rows = store.signing_keys().await?;
+    let ring = Ring::open(rows.clone(), secrets, &noted, &Ring::default());
+    if duty == Duty::Command {
+        return Ok(ring);
+    }
+    if let Some(kid) = ring.broken().first() {
+        return Err(KeyError::Broken(kid.clone()));
+    }
+    if noted != secrets.current.id {
+        replace(store, sealing, &secrets.current, &rows, now).await?;
+        tracing::warn!(event = "secret_replaced");
+    }
+    let ttl = lifetime(config)?;
+    if ring.longest_ttl() < ttl {
+        store.lengthen_keys(ttl).await?;
+    }
+    let is_ready = ring.signing(now).is_some_and(|key| {
+        key.algorithm == config.algorithm && (key.public.is_some() || key.kid == secrets.current.hs256.kid)
+    });
+    if !is_ready {
+        let new = keys::make(&secrets.current, config.algorithm, now, now, ttl)?;
+        tracing::warn!(event = "signing_key_switched", kid = new.kid, algorithm = new.algorithm);
+        if !store.switch_key(new).await? {
+            return Err(KeyError::Hs256Revoked);
+        }
+    }
+    Ok(Ring::open(store.signing_keys().await?, secrets, &secrets.current.id, &ring))
+}
+
+/// Encrypts every private key anew, in one transaction.
+async fn replace(
+    store: &Store,
+    previous: &Derived,
+    current: &Derived,
+    rows: &[StoredKey],
+    now: Time,
+) -> Result<(), KeyError> {
+    let mut sealed = Vec::new();
+    for row in rows {
+        let (Some(old), Some(algorithm)) = (&row.sealed, row.algorithm()) else { continue };
+        let about = keys::about(&row.kid, algorithm);
+        let private = previous.open(old, &about).ok_or_else(|| KeyError::Broken(row.kid.clone()))?;
+        sealed.push((row.kid.clone(), current.seal(&private, &about)?));
+    }
+    if store.replace_secret(previous.id.clone(), current.id.clone(), sealed, now).await? {
+        return Ok(());
+    }
+    Err(KeyError::Changed)
+}
+
+/// The life of an access token, in seconds.
+///
+/// # Errors
+/// [`Error::Internal`] if there are more than an `i64` counts.
+pub fn lifetime(config: &Config) -> Result<i64, Error> {
+    i64::try_from(config.access_token_ttl.as_secs()).map_err(Error::internal)
+}
+
+/// Reads the ring again, if it has changed. What one process writes, every other one hears of so.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]: the ring stays as it was.
+pub async fn reload(app: &App) -> Result<(), Error> {
+    let rows = app.store.signing_keys().await?;
+    let ring = app.tokens.ring();
+    if ring.is_of(&rows) {
+        return Ok(());
+    }
+    let Some(noted) = app.store.secret().await? else { return Ok(()) };
+    let ring = Ring::open(rows, &app.secrets, &noted, &ring);
+    for kid in ring.broken() {
+        tracing::error!(event = "signing_key_broken", kid);
+    }
+    tracing::info!(event = "signing_keys_read", signing = ring.signing(app.clock.now()).map(|key| key.kid.as_str()));
+    app.tokens.set_ring(ring);
+    Ok(())
+}
+
+/// What a command on keys came to nothing for.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Under HS256 the key is the secret.
+    #[error(
+        "ALGORITHM is HS256, whose key is SECRET_KEY itself: to rotate it, replace SECRET_KEY (with \
+         SECRET_KEY_PREVIOUS); to have keys that rotate, set ALGORITHM to EdDSA or ES256"
+    )]
+    Hs256,
+    /// The key to be revoked is all there is.
+    #[error(
+        "this key signs, and HS256 has no other: replace SECRET_KEY without SECRET_KEY_PREVIOUS, or set ALGORITHM to \
+         EdDSA or ES256 and start the server"
+    )]
+    Hs256Signs,
+    /// No key has this id.
+    #[error("there is no such key")]
+    Unknown,
+    /// It was revoked before.
+    #[error("it was revoked before")]
+    Before,
+    /// Another process changed the ring or the secret meanwhile.
+    #[error("the keys were changed by another process meanwhile; try again")]
+    Changed,
+    /// The database, or a bug.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+/// Makes the next key: published from now on, signing in `lead` seconds. The first key of all signs at once.
+///
+/// # Errors
+/// [`Refused`]
+pub async fn rotate(app: &App, now: Time, lead: i64) -> Result<NewKey, Refused> {
+    let new = next(app, now, lead.max(LEAST_LEAD)).await?;
+    if !app.store.add_key(new.clone(), None).await.map_err(Error::from)? {
+        return Err(Refused::Changed);
+    }
+    tracing::info!(event = "signing_key_added", kid = new.kid, activates_at = %new.activates_at);
+    reload(app).await?;
+    Ok(new)
+}
+
+/// The same by the clock: when the newest key has come of age, or will within the time that the next one needs.
+///
+/// # Errors
+/// [`Refused::Other`]
+pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
+    let Some(every) = app.config.key_rotation else { return Ok(()) };
+    let every = i64::try_from(every.as_secs()).map_err(Error::internal)?;
+    let newest = app.tokens.ring().newest(app.config.algorithm);
+    let due_before = now.plus(LEAD - every);
+    if !app.config.algorithm.has_public_key() || newest.is_none_or(|at| at > due_before) {
+        return Ok(());
+    }
+    let new = next(app, now, LEAD).await?;
+    let (kid, activates_at) = (new.kid.clone(), new.activates_at);
+    // Another server may have come first.
+    if app.store.add_key(new, Some(due_before)).await.map_err(Error::from)? {
+        tracing::info!(event = "signing_key_added", kid, %activates_at);
+    }
+    Ok(reload(app).await?)
+}
+
+async fn next(app: &App, now: Time, lead: i64) -> Result<NewKey, Refused> {
+    let algorithm = app.config.algorithm;
+    if !algorithm.has_public_key() {
+        return Err(Refused::Hs256);
+    }
+    let sealing = sealing(app).await?;
+    let is_first = app.tokens.ring().newest(algorithm).is_none();
+    let activates_at = if is_first { now } else { now.plus(lead) };
+    Ok(keys::make(sealing, algorithm, now, activates_at, lifetime(&app.config)?)?)
+}
+
+/// The secret under which this database's private keys are encrypted.
+async fn sealing(app: &App) -> Result<&Derived, Refused> {
+    let noted: Option<SecretId> = app.store.secret().await.map_err(Error::from)?;
+    noted.and_then(|noted| app.secrets.by_id(&noted)).ok_or(Refused::Changed)
+}
+
+/// Revokes a key: what it signed counts no more, from now on. If it is the one that signs, the next one takes over.
+///
+/// # Errors
+/// [`Refused`]
+pub async fn revoke(app: &App, now: Time, kid: &str) -> Result<(), Refused> {
+    reload(app).await?;
+    let ring = app.tokens.ring();
+    let signs = ring.signing(now).filter(|key| key.kid == kid).map(|key| key.algorithm);
+    let next = match signs {
+        Some(Algorithm::Hs256) => return Err(Refused::Hs256Signs),
+        Some(algorithm) => Some(keys::make(sealing(app).await?, algorithm, now, now, lifetime(&app.config)?)?),
+        None => None,
+    };
+    match app.store.revoke_key(kid.to_owned(), next, now).await.map_err(Error::from)? {
+        Revoked::Done => tracing::warn!(event = "signing_key_revoked", kid),
+        Revoked::Before => return Err(Refused::Before),
+        Revoked::Unknown => return Err(Refused::Unknown),
+    }
+    Ok(reload(app).await?)
+}
+
+/// Forgets keys whose tokens expired long ago.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn forget(app: &App, now: Time) -> Result<(), Error> {
+    let old = app.tokens.ring().forgotten(now.plus(-MEMORY));
+    if old.is_empty() {
+        return Ok(());
+    }
+    app.store.delete_keys(old).await?;
+    reload(app).await
+}

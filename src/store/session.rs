@@ -1,0 +1,466 @@
+use super::{Conn, Error, Store};
+use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Time, User, UserId};
+
+/// A session to be opened.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it will be.
+    pub user_id: UserId,
+    /// What its refresh tokens' MACs cover.
+    pub salt: Salt,
+    /// Which `SECRET_KEY` makes its first refresh token.
+    pub secret_id: SecretId,
+    /// Now.
+    pub created_at: Time,
+    /// When it ends if it is not refreshed.
+    pub refresh_expires_at: Time,
+    /// When it ends in any case.
+    pub expires_at: Time,
+    /// Where the login came from.
+    pub ip: String,
+    /// What the client called itself.
+    pub user_agent: Option<String>,
+    /// How many others of the account stay: the oldest end.
+    pub others: i64,
+}
+
+/// A refresh token of the right MAC that came back.
+#[derive(Debug, Clone)]
+pub struct Return {
+    /// Its session.
+    pub id: SessionId,
+    /// Its generation.
+    pub generation: i64,
+    /// Now.
+    pub now: Time,
+    /// When the next refresh token expires, unless the session does before.
+    pub refresh_expires_at: Time,
+    /// Which `SECRET_KEY` makes the next refresh token.
+    pub secret_id: SecretId,
+    /// The token before the current one is still served if the current one was made at this time or later.
+    pub retry_since: Time,
+    /// The same while nobody has used the current one.
+    pub lost_since: Time,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It was the current one; there is a new one now.
+    Rotated(User, Session),
+    /// It was the one before; the current one is still the current one.
+    Retried(User, Session),
+    /// It had been used before: the session of this account was ended.
+    Reused(UserId),
+    /// The session is gone, ended or expired, or its account disabled.
+    Refused,
+}
+
+struct KnownRow {
+    id: UserId,
+    username: String,
+    email: Option<String>,
+    email_verified_at: Option<Time>,
+    roles: Roles,
+    user_created_at: Time,
+    disabled_at: Option<Time>,
+    last_login_at: Option<Time>,
+    session_id: Option<SessionId>,
+    generation: Option<i64>,
+    rotated_at: Option<Time>,
+    successor_used_at: Option<Time>,
+    secret_id: Option<SecretId>,
+    created_at: Option<Time>,
+    last_used_at: Option<Time>,
+    refresh_expires_at: Option<Time>,
+    expires_at: Option<Time>,
+    ended_at: Option<Time>,
+    ip: Option<String>,
+    user_agent: Option<String>,
+}
+
+impl KnownRow {
+    fn split(self) -> (User, Option<Session>) {
+        let session = (|| {
+            Some(Session {
+                id: self.session_id?,
+                user_id: self.id.clone(),
+                generation: self.generation?,
+                rotated_at: self.rotated_at?,
+                successor_used_at: self.successor_used_at,
+                secret_id: self.secret_id?,
+                created_at: self.created_at?,
+                last_used_at: self.last_used_at?,
+                refresh_expires_at: self.refresh_expires_at?,
+                expires_at: self.expires_at?,
+                ended_at: self.ended_at,
+                ip: self.ip?,
+                user_agent: self.user_agent,
+            })
+        })();
+        let user = User {
+            id: self.id,
+            username: self.username,
+            email: self.email,
+            email_verified_at: self.email_verified_at,
+            roles: self.roles,
+            created_at: self.user_created_at,
+            disabled_at: self.disabled_at,
+            last_login_at: self.last_login_at,
+        };
+        (user, session)
+    }
+}
+
+impl Store {
+    /// Records a login and opens its session: with the stronger hash that the login made of the same password if
+    /// there is one, and with the oldest of too many sessions ended.
+    ///
+    /// False: since `verified` was read, the account was disabled, deleted or given another password.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn open_session(
+        &self,
+        new: NewSession,
+        verified: PasswordHash,
+        stronger: Option<PasswordHash>,
+    ) -> Result<bool, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let login = sqlx::query_scalar!(
+                    r#"UPDATE users SET last_login_at = $3, password_hash = COALESCE($4, password_hash)
+                       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+                       RETURNING id AS "id!""#,
+                    new.user_id,
+                    verified,
+                    new.created_at,
+                    stronger
+                );
+                if login.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok(false);
+                }
+                sqlx::query!(
+                    "INSERT INTO sessions (id, user_id, salt, generation, rotated_at, secret_id, created_at,
+                                           last_used_at, refresh_expires_at, expires_at, ip, user_agent)
+                     VALUES ($1, $2, $3, 0, $4, $5, $4, $4, $6, $7, $8, $9)",
+                    new.id,
+                    new.user_id,
+                    new.salt,
+                    new.created_at,
+                    new.secret_id,
+                    new.refresh_expires_at,
+                    new.expires_at,
+                    new.ip,
+                    new.user_agent
+                )
+                .execute(&mut *tx)
+                .await?;
+                // The new one is not asked for its age: a clock that was set back would make it the oldest.
+                sqlx::query!(
+                    "UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+                     WHERE id IN (SELECT id FROM sessions
+                                  WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
+                                  ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $4)",
+                    new.user_id,
+                    new.id,
+                    new.created_at,
+                    new.others
+                )
+                .execute(&mut *tx)
+                .await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// What the MAC of a session's refresh tokens covers.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn session_salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
+        let salt = sqlx::query_scalar!(r#"SELECT salt AS "salt: Salt" FROM sessions WHERE id = $1"#, id);
+        Ok(salt.fetch_optional(&self.readers).await?)
+    }
+
+    /// Rotates a session's refresh token, if the one that came back is the current one; ends the session if it is
+    /// one of those before.
+    ///
+    /// One statement decides who of many rotates; the transaction holds the write lock, so nothing that was
+    /// answered before (an end, a disabled account) can be overtaken.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn rotate_session(&self, back: Return) -> Result<Outcome, Error> {
+        self.write(move |tx| Box::pin(async move { rotate(tx, back).await })).await
+    }
+
+    /// The account, and its session of this id.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn recognise(
+        &self,
+        user_id: &UserId,
+        session_id: &SessionId,
+    ) -> Result<Option<(User, Option<Session>)>, Error> {
+        let row = sqlx::query_as!(
+            KnownRow,
+            r#"SELECT u.id AS "id: UserId", u.username, u.email, u.email_verified_at AS "email_verified_at: Time",
+                      u.roles AS "roles: Roles", u.created_at AS "user_created_at: Time",
+                      u.disabled_at AS "disabled_at: Time", u.last_login_at AS "last_login_at: Time",
+                      s.id AS "session_id?: SessionId", s.generation AS "generation?",
+                      s.rotated_at AS "rotated_at?: Time", s.successor_used_at AS "successor_used_at?: Time",
+                      s.secret_id AS "secret_id?: SecretId", s.created_at AS "created_at?: Time",
+                      s.last_used_at AS "last_used_at?: Time", s.refresh_expires_at AS "refresh_expires_at?: Time",
+                      s.expires_at AS "expires_at?: Time", s.ended_at AS "ended_at?: Time", s.ip AS "ip?",
+                      s.user_agent
+               FROM users u LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id
+               WHERE u.id = $1"#,
+            user_id,
+            session_id
+        )
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(row.map(KnownRow::split))
+    }
+
+    /// Records that somebody holds the tokens of this generation.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn record_successor(&self, id: SessionId, generation: i64, now: Time) -> Result<(), Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query!(
+                    "UPDATE sessions SET successor_used_at = $3
+                     WHERE id = $1 AND generation = $2 AND successor_used_at IS NULL",
+                    id,
+                    generation,
+                    now
+                )
+                .execute(tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Records when sessions were last used.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn record_uses(&self, uses: Vec<(SessionId, Time)>) -> Result<(), Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                for (id, at) in uses {
+                    sqlx::query!("UPDATE sessions SET last_used_at = $2 WHERE id = $1 AND last_used_at < $2", id, at)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The sessions that are alive, of one account or of all, with the account's name; the newest first.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn living_sessions(&self, user_id: Option<&UserId>, now: Time) -> Result<Vec<(Session, String)>, Error> {
+        let rows = sqlx::query!(
+            r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.generation,
+                      s.rotated_at AS "rotated_at: Time", s.successor_used_at AS "successor_used_at: Time",
+                      s.secret_id AS "secret_id: SecretId", s.created_at AS "created_at: Time",
+                      s.last_used_at AS "last_used_at: Time", s.refresh_expires_at AS "refresh_expires_at: Time",
+                      s.expires_at AS "expires_at: Time", s.ended_at AS "ended_at: Time", s.ip, s.user_agent,
+                      u.username
+               FROM sessions s JOIN users u ON u.id = s.user_id
+               WHERE ($1 IS NULL OR s.user_id = $1) AND s.ended_at IS NULL AND s.refresh_expires_at > $2
+               ORDER BY s.created_at DESC, s.id DESC"#,
+            user_id,
+            now
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let sessions = rows.into_iter().map(|row| {
+            let session = Session {
+                id: row.id,
+                user_id: row.user_id,
+                generation: row.generation,
+                rotated_at: row.rotated_at,
+                successor_used_at: row.successor_used_at,
+                secret_id: row.secret_id,
+                created_at: row.created_at,
+                last_used_at: row.last_used_at,
+                refresh_expires_at: row.refresh_expires_at,
+                expires_at: row.expires_at,
+                ended_at: row.ended_at,
+                ip: row.ip,
+                user_agent: row.user_agent,
+            };
+            (session, row.username)
+        });
+        Ok(sessions.collect())
+    }
+
+    /// Ends a session, of this account if one is named. False: there is no such session, or it had ended.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn end_session(&self, user_id: Option<UserId>, id: SessionId, now: Time) -> Result<bool, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = sqlx::query_scalar!(
+                    r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+                       WHERE id = $1 AND ($2 IS NULL OR user_id = $2) AND ended_at IS NULL
+                       RETURNING id AS "id!""#,
+                    id,
+                    user_id,
+                    now
+                )
+                .fetch_optional(tx)
+                .await?;
+                Ok(row.is_some())
+            })
+        })
+        .await
+    }
+
+    /// Ends the sessions of an account, but for one. Answers how many.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn end_sessions_of(&self, user_id: UserId, except: Option<SessionId>, now: Time) -> Result<u64, Error> {
+        self.write(move |tx| Box::pin(async move { end_all_of(tx, &user_id, except.as_ref(), now).await })).await
+    }
+
+    /// Ends every session. Answers how many.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn end_every_session(&self, now: Time) -> Result<u64, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let ended = sqlx::query!(
+                    "UPDATE sessions SET ended_at = $1, refresh_expires_at = $1
+                     WHERE ended_at IS NULL AND refresh_expires_at > $1",
+                    now
+                );
+                Ok(ended.execute(tx).await?.rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Deletes some of the sessions that ended or expired before a moment. Answers how many.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn purge_sessions(&self, before: Time, at_most: i64) -> Result<u64, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let purged = sqlx::query!(
+                    "DELETE FROM sessions
+                     WHERE id IN (SELECT id FROM sessions WHERE refresh_expires_at < $1 LIMIT $2)",
+                    before,
+                    at_most
+                );
+                Ok(purged.execute(tx).await?.rows_affected())
+            })
+        })
+        .await
+    }
+}
+
+async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
+    let Return { id, generation, now, refresh_expires_at, secret_id, retry_since, lost_since } = back;
+    let next = generation + 1;
+    let rotated = sqlx::query_as!(
+        Session,
+        r#"UPDATE sessions
+           SET generation = $3, rotated_at = $4, last_used_at = $4, successor_used_at = NULL, secret_id = $5,
+               refresh_expires_at = CASE WHEN $6 < expires_at THEN $6 ELSE expires_at END
+           WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
+           RETURNING id AS "id!: SessionId", user_id AS "user_id!: UserId", generation AS "generation!",
+                     rotated_at AS "rotated_at!: Time", successor_used_at AS "successor_used_at?: Time",
+                     secret_id AS "secret_id!: SecretId", created_at AS "created_at!: Time",
+                     last_used_at AS "last_used_at!: Time", refresh_expires_at AS "refresh_expires_at!: Time",
+                     expires_at AS "expires_at!: Time", ended_at AS "ended_at?: Time", ip AS "ip!",
+                     user_agent AS "user_agent?""#,
+        id,
+        generation,
+        next,
+        now,
+        secret_id,
+        refresh_expires_at
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(session) = rotated {
+        return Ok(Outcome::Rotated(user(tx, &session.user_id).await?, session));
+    }
+    let retried = sqlx::query_as!(
+        Session,
+        r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", generation, rotated_at AS "rotated_at: Time",
+                  successor_used_at AS "successor_used_at: Time", secret_id AS "secret_id: SecretId",
+                  created_at AS "created_at: Time", last_used_at AS "last_used_at: Time",
+                  refresh_expires_at AS "refresh_expires_at: Time", expires_at AS "expires_at: Time",
+                  ended_at AS "ended_at: Time", ip, user_agent
+           FROM sessions
+           WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
+             AND (rotated_at >= $4 OR (successor_used_at IS NULL AND rotated_at >= $5))
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)"#,
+        id,
+        next,
+        now,
+        retry_since,
+        lost_since
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(session) = retried {
+        return Ok(Outcome::Retried(user(tx, &session.user_id).await?, session));
+    }
+    // Of another generation than the current one, and not to be served: used before, or of a database that was
+    // restored since.
+    let reused = sqlx::query_scalar!(
+        r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+           WHERE id = $1 AND generation <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
+           RETURNING user_id AS "user_id!: UserId""#,
+        id,
+        generation,
+        now
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(reused.map_or(Outcome::Refused, Outcome::Reused))
+}
+
+/// An account that is known to be there.
+async fn user(tx: &mut Conn, id: &UserId) -> Result<User, Error> {
+    Ok(super::account::by_id(tx, id).await?.ok_or(sqlx::Error::RowNotFound)?)
+}
+
+/// Ends the sessions of an account, but for one. Answers how many.
+pub(super) async fn end_all_of(
+    tx: &mut Conn,
+    user_id: &UserId,
+    except: Option<&SessionId>,
+    now: Time,
+) -> Result<u64, Error> {
+    let ended = sqlx::query!(
+        "UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+         WHERE user_id = $1 AND ($2 IS NULL OR id <> $2) AND ended_at IS NULL AND refresh_expires_at > $3",
+        user_id,
+        except,
+        now
+    );
+    Ok(ended.execute(tx).await?.rows_affected())
+}
