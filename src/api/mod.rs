@@ -98,5 +98,18 @@ fn methods() -> Methods {
         let names = operations.as_object().into_iter().flat_map(|operations| operations.keys());
         names.map(|name| if name == "get" { "GET, HEAD".to_owned() } else { name.to_uppercase() }).collect::<Vec<_>>()
     };
-    paths.map(|(path, operations)| (path.clone(), list(operations).join(", "))).collect()
+    paths.map(|(path, operations)| (pattern(path), list(operations).join(", "))).collect()
+}
+
+/// What poem-openapi makes of a path of the document: parameters are numbered there.
+fn pattern(path: &str) -> String {
+    let mut count = 0;
+    let segment = |segment: &str| {
+        if !segment.starts_with('{') {
+            return segment.to_owned();
+        }
+        count += 1;
+        format!(":param{}", count - 1)
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use hallpass::{
     api,
-    app::App,
+    app::{App, BuildError},
     clock::Clock,
     config::{Config, Values},
     model::Cost,
@@ -26,11 +26,35 @@ pub const PASSWORD: &str = "seven green lanterns";
 /// 2026-11-23T09:00:00Z
 pub const START: i64 = 1_795_424_400;
 
+const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
+
 pub struct TestApp {
     pub app: Arc<App>,
     pub folder: TempDir,
     endpoint: BoxEndpoint<'static, Response>,
     clock: Arc<AtomicI64>,
+}
+
+/// What `/login` and `/refresh` answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub access: String,
+    pub refresh: String,
+}
+
+impl Pair {
+    #[track_caller]
+    fn of(answer: &Answer) -> Self {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let body = answer.json();
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        Self { access: text("access_token"), refresh: text("refresh_token") }
+    }
+
+    /// The id of its session.
+    pub fn sid(&self) -> String {
+        super::forge::parts(&self.access).1["sid"].as_str().unwrap().to_owned()
+    }
 }
 
 pub struct Answer {
@@ -46,11 +70,29 @@ impl TestApp {
 
     /// With these settings beside those of a test.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), settings, Cost { memory_kib: 64, iterations: 1, parallelism: 1 }).await
+        Self::with_in(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    async fn with_in(folder: TempDir, settings: &[(&str, &str)]) -> Self {
+        Self::at(folder, settings, CHEAP).await
     }
 
     /// In a folder that may hold the database of an earlier one, hashing at this cost.
     pub async fn at(folder: TempDir, settings: &[(&str, &str)], cost: Cost) -> Self {
+        let clock = Arc::new(AtomicI64::new(START));
+        let app = Self::build(&folder, settings, cost, clock.clone()).await.unwrap();
+        let app = Arc::new(app);
+        let endpoint = api::routes(app.clone()).unwrap().boxed();
+        Self { app, folder, endpoint, clock }
+    }
+
+    /// A start that may be refused.
+    pub async fn build(
+        folder: &TempDir,
+        settings: &[(&str, &str)],
+        cost: Cost,
+        clock: Arc<AtomicI64>,
+    ) -> Result<App, BuildError> {
         let database = format!("sqlite://{}", folder.path().join("test.db").display());
         let mut values: Values =
             [("SECRET_KEY", SECRET_KEY), ("DATABASE_URL", &database)].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
@@ -58,10 +100,21 @@ impl TestApp {
         let mut config = Config::from_values(&values).unwrap();
         // Below what the settings take: a hash of a test is not to be secure, but quick.
         config.argon2 = cost;
-        let clock = Arc::new(AtomicI64::new(START));
-        let app = Arc::new(App::build(config, Clock::Fixed(clock.clone())).await.unwrap());
+        App::build(config, Clock::Fixed(clock)).await
+    }
+
+    /// Ends this server and starts another one on its database, at the same moment.
+    pub async fn restart(self, settings: &[(&str, &str)]) -> Self {
+        self.try_restart(settings).await.unwrap()
+    }
+
+    /// The same, if the other one starts.
+    pub async fn try_restart(self, settings: &[(&str, &str)]) -> Result<Self, BuildError> {
+        let clock = self.clock.clone();
+        let folder = self.close().await;
+        let app = Arc::new(Self::build(&folder, settings, CHEAP, clock.clone()).await?);
         let endpoint = api::routes(app.clone()).unwrap().boxed();
-        Self { app, folder, endpoint, clock }
+        Ok(Self { app, folder, endpoint, clock })
     }
 
     /// Ends this server and leaves its folder.
@@ -96,7 +149,7 @@ impl TestApp {
             assert_eq!(problem["title"], StatusCode::from_u16(status).unwrap().canonical_reason().unwrap());
             assert!(problem["detail"].is_string() && problem["code"].is_string());
         }
-        assert_eq!(status == 401, answer.headers.contains_key("www-authenticate"));
+        assert_eq!(status == 401 || status == 403, answer.headers.contains_key("www-authenticate"));
         answer
     }
 
@@ -146,6 +199,46 @@ impl TestApp {
     /// Registers and logs in.
     pub async fn as_user(&self, username: &str) -> (Value, String) {
         (self.register(username).await, self.login(username).await)
+    }
+
+    /// The tokens of a new session.
+    pub async fn open(&self, username: &str) -> Pair {
+        Pair::of(&self.try_login(username, PASSWORD).await)
+    }
+
+    /// Registers, and opens a session.
+    pub async fn as_session(&self, username: &str) -> Pair {
+        self.register(username).await;
+        self.open(username).await
+    }
+
+    pub async fn try_refresh(&self, refresh_token: &str) -> Answer {
+        self.post("/refresh", &json!({"refresh_token": refresh_token})).await
+    }
+
+    pub async fn refresh(&self, refresh_token: &str) -> Pair {
+        Pair::of(&self.try_refresh(refresh_token).await)
+    }
+
+    /// Any operation, with a token.
+    pub async fn call(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Answer {
+        let request =
+            Request::builder().method(method).uri_str(path).header("authorization", format!("Bearer {token}"));
+        self.send(match body {
+            Some(body) => request.content_type("application/json").body(body.to_string()),
+            None => request.finish(),
+        })
+        .await
+    }
+
+    pub async fn delete(&self, path: &str, token: &str) -> Answer {
+        self.call(Method::DELETE, path, token, None).await
+    }
+
+    /// Whether a token is accepted, and if not, with which code it is refused.
+    pub async fn verdict(&self, token: &str) -> String {
+        let answer = self.get("/protected", Some(token)).await;
+        if answer.status == 200 { "ok".to_owned() } else { answer.json()["code"].as_str().unwrap().to_owned() }
     }
 
     /// A connection of its own to the database file.

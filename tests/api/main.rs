@@ -7,5 +7,7 @@ mod forge;
 mod guard;
 mod http;
 mod openapi;
+mod refresh;
 mod session;
+mod sessions;
 mod store;
