@@ -26,7 +26,7 @@ pub const PASSWORD: &str = "seven green lanterns";
 /// 2026-11-23T09:00:00Z
 pub const START: i64 = 1_795_424_400;
 
-const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
+pub const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
 pub struct TestApp {
     pub app: Arc<App>,
@@ -44,7 +44,7 @@ pub struct Pair {
 
 impl Pair {
     #[track_caller]
-    fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &Answer) -> Self {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body = answer.json();
         let text = |name: &str| body[name].as_str().unwrap().to_owned();

@@ -1,0 +1,140 @@
+//! What ended, for services that verify by themselves.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use hallpass::auth::account;
+use poem::{Request, http::Method};
+use serde_json::{Value, json};
+
+use super::{
+    app::{Answer, PASSWORD, TestApp},
+    forge::base64url,
+};
+
+async fn list(app: &TestApp, query: &str) -> Answer {
+    let answer = app.get(&format!("/.well-known/revocations{query}"), None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer
+}
+
+fn hash(id: &str) -> String {
+    base64url(digest(&SHA256, id.as_bytes()))[..22].to_owned()
+}
+
+fn session(id: &str, at: &str) -> Value {
+    json!({"sid_hash": hash(id), "ended_at": at})
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_is_listed_by_its_digest_for_one_life_of_a_token() {
+    let app = TestApp::new().await;
+    let answer = list(&app, "").await;
+    assert_eq!(answer.json(), json!({"as_of": "2026-11-23T09:00:00Z", "sessions": [], "subjects": []}));
+    assert_eq!(answer.header("cache-control"), "public, max-age=1");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let (first, second) = (app.as_session("john").await, app.open("john").await);
+    app.sleep(1);
+    assert_eq!(app.call(Method::POST, "/logout", &first.access, None).await.status, 204);
+    let ended = session(&first.sid(), "2026-11-23T09:00:01Z");
+    assert_eq!(list(&app, "").await.json()["sessions"], json!([ended]));
+    app.sleep(5);
+    assert_eq!(app.call(Method::POST, "/logout", &second.access, None).await.status, 204);
+    let both = json!([ended, session(&second.sid(), "2026-11-23T09:00:06Z")]);
+    let text = list(&app, "").await;
+    assert_eq!(text.json()["sessions"], both);
+    assert!(!text.text().contains(&first.sid()) && !text.text().contains(&second.sid()));
+    app.sleep(1_795);
+    assert_eq!(list(&app, "").await.json()["sessions"], both);
+    app.sleep(1);
+    assert_eq!(list(&app, "").await.json()["sessions"], json!([both[1]]), "no token names it any more");
+}
+
+#[tokio::test]
+async fn every_way_of_ending_is_listed() {
+    let app = TestApp::new().await;
+    let one = app.as_session("john").await;
+    let two = app.open("john").await;
+    let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+    assert_eq!(app.call(Method::POST, "/password/change", &one.access, Some(&body)).await.status, 204);
+    let next = app.refresh(&one.refresh).await;
+    assert_eq!(app.verdict(&next.access).await, "ok");
+    app.sleep(11);
+    assert_eq!(app.try_refresh(&one.refresh).await.status, 401, "reuse");
+    let mut hashes = vec![hash(&one.sid()), hash(&two.sid())];
+    hashes.sort_unstable();
+    let listed = list(&app, "").await.json();
+    let mut found: Vec<&str> =
+        listed["sessions"].as_array().unwrap().iter().map(|e| e["sid_hash"].as_str().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, hashes);
+}
+
+#[tokio::test]
+async fn an_account_is_listed_when_it_is_disabled_deleted_or_given_other_roles() {
+    let app = TestApp::new().await;
+    for (n, what) in ["disable", "delete", "role"].into_iter().enumerate() {
+        app.sleep(10);
+        app.register(&format!("john{n}")).await;
+        let user = account::find(&app.app, &format!("john{n}")).await.unwrap();
+        let (server, now) = (&app.app, app.app.clock.now());
+        match what {
+            "disable" => account::disable(server, now, &user).await.unwrap(),
+            "delete" => account::delete(server, now, &user).await.unwrap(),
+            _ => account::set_roles(server, now, &user, user.roles.and("editor").unwrap()).await.unwrap(),
+        }
+        let subjects = list(&app, "").await.json()["subjects"].clone();
+        // Rounded up: of two tokens of this second nobody can tell which was issued before.
+        let not_before = now.plus(1).to_string();
+        assert_eq!(subjects[n], json!({"sub_hash": hash(user.id.as_str()), "not_before": not_before}), "{what}");
+    }
+    // The same roles are no change.
+    let user = account::find(&app.app, "john2").await.unwrap();
+    app.sleep(10);
+    account::set_roles(&app.app, app.app.clock.now(), &user, user.roles.and("editor").unwrap()).await.unwrap();
+    assert_eq!(list(&app, "?since=2026-11-23T09:00:31Z").await.json()["subjects"], json!([]));
+}
+
+#[tokio::test]
+async fn who_has_the_list_asks_for_what_is_newer() {
+    let app = TestApp::new().await;
+    let (first, second) = (app.as_session("john").await, app.open("john").await);
+    app.call(Method::POST, "/logout", &first.access, None).await;
+    app.sleep(1);
+    let whole = list(&app, "").await;
+    let (as_of, etag) = (whole.json()["as_of"].as_str().unwrap().to_owned(), whole.header("etag").to_owned());
+    assert_eq!(as_of, "2026-11-23T09:00:01Z");
+    // In the same second as the list, and after it.
+    app.call(Method::POST, "/logout", &second.access, None).await;
+    let user = account::find(&app.app, "john").await.unwrap();
+    account::disable(&app.app, app.app.clock.now(), &user).await.unwrap();
+    let held = async |etag: &str, query: &str| {
+        let path = format!("/.well-known/revocations{query}");
+        let request = Request::builder().uri_str(path).header("if-none-match", etag).finish();
+        app.send(request).await
+    };
+    assert_eq!(held(&etag, "").await.status, 304, "within the second, the list is kept");
+    app.sleep(1);
+    let newer = list(&app, &format!("?since={as_of}")).await;
+    assert_eq!(newer.json()["sessions"], json!([session(&second.sid(), &as_of)]));
+    assert_eq!(
+        newer.json()["subjects"],
+        json!([{"sub_hash": hash(user.id.as_str()), "not_before": "2026-11-23T09:00:02Z"}])
+    );
+    assert_eq!(held(&etag, "").await.status, 200);
+    assert_eq!(list(&app, "?since=2026-11-23T09:00:02Z").await.json()["sessions"], json!([]));
+    let (etag, later) = (newer.header("etag").to_owned(), format!("?since={as_of}"));
+    app.sleep(1);
+    let answer = held(&etag, &later).await;
+    assert_eq!((answer.status, answer.bytes.len(), answer.header("etag")), (304, 0, etag.as_str()));
+    for since in ["x", "1795424400", "", "2026-13-01T00:00:00Z"] {
+        app.get(&format!("/.well-known/revocations?since={since}"), None).await.refuses(422, "validation_failed", "");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_no_list() {
+    let app = TestApp::new().await;
+    list(&app, "").await;
+    app.app.store.close().await;
+    app.sleep(1);
+    app.get("/.well-known/revocations", None).await.refuses(503, "storage_unavailable", "");
+}
