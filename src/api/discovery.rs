@@ -193,7 +193,8 @@ impl DiscoveryApi {
         &self,
         context: Context,
         held: Held,
-        /// Leave out what ended before (RFC 3339): the `as_of` of the list before.
+        /// The `as_of` of the list before (RFC 3339): leave out what ended more than a minute earlier. What was
+        /// listed may be listed again.
         since: Query<Option<String>>,
     ) -> Result<RevocationsAnswer, Refusal<Revoked>> {
         let not_a_time = || Error::Validation(vec![FieldError::new("", "since must be a time of RFC 3339")]);

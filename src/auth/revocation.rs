@@ -12,6 +12,10 @@ use crate::{app::App, error::Error, model::Time};
 /// How many characters of the digest there are: 132 bits.
 const DIGEST: usize = 22;
 
+/// A time is that of the request, which may have waited before it was written: longer than no answer may take, in
+/// seconds. Who asks for what is newer is told so much of what is older, too.
+const OVERLAP: i64 = 60;
+
 /// How long others may keep the list, in seconds.
 pub const CACHE_LIFE: i64 = 1;
 
@@ -39,7 +43,7 @@ pub struct List {
 #[derive(Debug, Default)]
 pub struct Revocations(Mutex<Option<List>>);
 
-/// What ended at `since` or after it; without, within one life of an access token.
+/// What ended since a moment (and up to a minute before it); without, within one life of an access token.
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]: it cannot be known.
@@ -49,16 +53,9 @@ pub async fn list(app: &App, now: Time, since: Option<Time>) -> Result<List, Err
         Some(list) if list.as_of == now => list,
         _ => cached.insert(read(app, now).await?),
     };
-    let since = since.unwrap_or(Time::from_unix(i64::MIN));
-    let select = |entries: &[Entry], is_new: fn(Time, Time) -> bool| {
-        entries.iter().filter(|entry| is_new(entry.at, since)).cloned().collect()
-    };
-    Ok(List {
-        as_of: list.as_of,
-        sessions: select(&list.sessions, |at, since| at >= since),
-        // Noted in the second before.
-        subjects: select(&list.subjects, |at, since| at > since),
-    })
+    let since = since.map_or(Time::from_unix(i64::MIN), |since| since.plus(-OVERLAP));
+    let select = |entries: &[Entry]| entries.iter().filter(|entry| entry.at >= since).cloned().collect();
+    Ok(List { as_of: list.as_of, sessions: select(&list.sessions), subjects: select(&list.subjects) })
 }
 
 async fn read(app: &App, now: Time) -> Result<List, Error> {

@@ -102,7 +102,7 @@ pub async fn prepare(
     });
     if !is_ready {
         let new = keys::make(&secrets.current, config.algorithm, now, now, ttl)?;
-        tracing::warn!(event = "signing_key_switched", kid = new.kid, algorithm = new.algorithm);
+        tracing::info!(event = "signing_key_switched", kid = new.kid, algorithm = new.algorithm);
         if !store.switch_key(new).await? {
             return Err(KeyError::Hs256Revoked);
         }

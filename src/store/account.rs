@@ -1,4 +1,8 @@
-use super::{Conn, Error, Store, revocation::cut_off, session::end_all_of};
+use super::{
+    Conn, Error, Store,
+    revocation::cut_off,
+    session::{end_all_of, last_issue},
+};
 use crate::model::{ADMIN, Credentials, Email, PasswordHash, Roles, SessionId, Time, User, UserId, Username};
 
 /// An account to be made.
@@ -220,7 +224,8 @@ impl Store {
                     return Ok(false);
                 }
                 end_all_of(&mut *tx, &id, None, now).await?;
-                cut_off(tx, &id, now).await?;
+                let last = last_issue(&mut *tx, &id, now).await?;
+                cut_off(tx, &id, last).await?;
                 Ok(true)
             })
         })
@@ -260,7 +265,8 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok(false);
                 }
-                cut_off(tx, &id, now).await?;
+                let last = last_issue(&mut *tx, &id, now).await?;
+                cut_off(tx, &id, last).await?;
                 Ok(true)
             })
         })
@@ -274,11 +280,13 @@ impl Store {
     pub async fn delete_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
+                // Its sessions go with it.
+                let last = last_issue(&mut *tx, &id, now).await?;
                 let row = sqlx::query_scalar!(r#"DELETE FROM users WHERE id = $1 RETURNING id AS "id!""#, id);
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok(false);
                 }
-                cut_off(tx, &id, now).await?;
+                cut_off(tx, &id, last).await?;
                 Ok(true)
             })
         })
@@ -303,6 +311,7 @@ impl Store {
                 if others == 0 && user.roles.has(ADMIN) {
                     return Ok(Deletion::LastAdmin);
                 }
+                let last = last_issue(&mut *tx, &id, now).await?;
                 let row = sqlx::query_scalar!(
                     r#"DELETE FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
                        RETURNING id AS "id!""#,
@@ -312,7 +321,7 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok(Deletion::Changed);
                 }
-                cut_off(tx, &id, now).await?;
+                cut_off(tx, &id, last).await?;
                 Ok(Deletion::Done)
             })
         })

@@ -55,12 +55,13 @@ impl Store {
 }
 
 /// Notes that an account's tokens of up to this second say what is no longer so.
-pub(super) async fn cut_off(tx: &mut Conn, user_id: &UserId, now: Time) -> Result<(), Error> {
+pub(super) async fn cut_off(tx: &mut Conn, user_id: &UserId, last_issue: Time) -> Result<(), Error> {
     // Rounded up: a token that was issued earlier in this second has the same `iat` as one issued later in it.
-    let not_before = now.plus(1);
+    let not_before = last_issue.plus(1);
     sqlx::query!(
         "INSERT INTO subject_cutoffs (user_id, not_before) VALUES ($1, $2)
-         ON CONFLICT (user_id) DO UPDATE SET not_before = excluded.not_before",
+         ON CONFLICT (user_id) DO UPDATE
+         SET not_before = CASE WHEN not_before < excluded.not_before THEN excluded.not_before ELSE not_before END",
         user_id,
         not_before
     )

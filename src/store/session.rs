@@ -384,7 +384,8 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
     let rotated = sqlx::query_as!(
         Session,
         r#"UPDATE sessions
-           SET generation = $3, rotated_at = $4, last_used_at = $4, successor_used_at = NULL, secret_id = $5,
+           SET generation = $3, rotated_at = $4, successor_used_at = NULL, secret_id = $5,
+               last_used_at = CASE WHEN last_used_at < $4 THEN $4 ELSE last_used_at END,
                refresh_expires_at = CASE WHEN $6 < expires_at THEN $6 ELSE expires_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
              AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
@@ -408,15 +409,16 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
     }
     let retried = sqlx::query_as!(
         Session,
-        r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", generation, rotated_at AS "rotated_at: Time",
-                  successor_used_at AS "successor_used_at: Time", secret_id AS "secret_id: SecretId",
-                  created_at AS "created_at: Time", last_used_at AS "last_used_at: Time",
-                  refresh_expires_at AS "refresh_expires_at: Time", expires_at AS "expires_at: Time",
-                  ended_at AS "ended_at: Time", ip, user_agent
-           FROM sessions
+        r#"UPDATE sessions SET last_used_at = CASE WHEN last_used_at < $3 THEN $3 ELSE last_used_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
              AND (rotated_at >= $4 OR (successor_used_at IS NULL AND rotated_at >= $5))
-             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)"#,
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
+           RETURNING id AS "id!: SessionId", user_id AS "user_id!: UserId", generation AS "generation!",
+                     rotated_at AS "rotated_at!: Time", successor_used_at AS "successor_used_at?: Time",
+                     secret_id AS "secret_id!: SecretId", created_at AS "created_at!: Time",
+                     last_used_at AS "last_used_at!: Time", refresh_expires_at AS "refresh_expires_at!: Time",
+                     expires_at AS "expires_at!: Time", ended_at AS "ended_at?: Time", ip AS "ip!",
+                     user_agent AS "user_agent?""#,
         id,
         next,
         now,
@@ -446,6 +448,14 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
 /// An account that is known to be there.
 async fn user(tx: &mut Conn, id: &UserId) -> Result<User, Error> {
     Ok(super::account::by_id(tx, id).await?.ok_or(sqlx::Error::RowNotFound)?)
+}
+
+/// A moment at or after which no token of this account was issued yet: now, or if somebody's `now` was later and
+/// came first, that. Each issue of a token moves `last_used_at` of its session up to its own `iat`.
+pub(super) async fn last_issue(tx: &mut Conn, user_id: &UserId, now: Time) -> Result<Time, Error> {
+    let last =
+        sqlx::query_scalar!(r#"SELECT MAX(last_used_at) AS "last?: Time" FROM sessions WHERE user_id = $1"#, user_id);
+    Ok(last.fetch_one(tx).await?.map_or(now, |last| last.max(now)))
 }
 
 /// Ends the sessions of an account, but for one. Answers how many.

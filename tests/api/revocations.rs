@@ -88,9 +88,9 @@ async fn an_account_is_listed_when_it_is_disabled_deleted_or_given_other_roles()
     }
     // The same roles are no change.
     let user = account::find(&app.app, "john2").await.unwrap();
-    app.sleep(10);
+    app.sleep(100);
     account::set_roles(&app.app, app.app.clock.now(), &user, user.roles.and("editor").unwrap()).await.unwrap();
-    assert_eq!(list(&app, "?since=2026-11-23T09:00:31Z").await.json()["subjects"], json!([]));
+    assert_eq!(list(&app, "?since=2026-11-23T09:02:10Z").await.json()["subjects"], json!([]));
 }
 
 #[tokio::test]
@@ -114,13 +114,17 @@ async fn who_has_the_list_asks_for_what_is_newer() {
     assert_eq!(held(&etag, "").await.status, 304, "within the second, the list is kept");
     app.sleep(1);
     let newer = list(&app, &format!("?since={as_of}")).await;
-    assert_eq!(newer.json()["sessions"], json!([session(&second.sid(), &as_of)]));
+    // What ended up to a minute before is told again: its request may have waited before it was written.
+    let both = json!([session(&first.sid(), "2026-11-23T09:00:00Z"), session(&second.sid(), &as_of)]);
+    assert_eq!(newer.json()["sessions"], both);
     assert_eq!(
         newer.json()["subjects"],
         json!([{"sub_hash": hash(user.id.as_str()), "not_before": "2026-11-23T09:00:02Z"}])
     );
     assert_eq!(held(&etag, "").await.status, 200);
-    assert_eq!(list(&app, "?since=2026-11-23T09:00:02Z").await.json()["sessions"], json!([]));
+    let newest = list(&app, "?since=2026-11-23T09:01:01Z").await;
+    assert_eq!(newest.json()["sessions"], json!([session(&second.sid(), &as_of)]));
+    assert_eq!(list(&app, "?since=2026-11-23T10:01:02%2B01:00").await.json()["sessions"], json!([]));
     let (etag, later) = (newer.header("etag").to_owned(), format!("?since={as_of}"));
     app.sleep(1);
     let answer = held(&etag, &later).await;
@@ -128,6 +132,30 @@ async fn who_has_the_list_asks_for_what_is_newer() {
     for since in ["x", "1795424400", "", "2026-13-01T00:00:00Z"] {
         app.get(&format!("/.well-known/revocations?since={since}"), None).await.refuses(422, "validation_failed", "");
     }
+}
+
+#[tokio::test]
+async fn no_token_with_the_old_roles_is_younger_than_the_entry() {
+    let app = TestApp::new().await;
+    let pair = app.as_session("john").await;
+    let user = account::find(&app.app, "john").await.unwrap();
+    // A change whose request came first and was written last: meanwhile a token was issued, once by rotation, once
+    // because the answer had been lost.
+    let before = app.app.clock.now();
+    for (retry, roles) in [(false, "editor"), (true, "editor2")] {
+        app.sleep(2);
+        let token = app.refresh(&pair.refresh).await.access;
+        let user = account::find(&app.app, "john").await.unwrap();
+        account::set_roles(&app.app, before, &user, user.roles.and(roles).unwrap()).await.unwrap();
+        app.sleep(1);
+        let listed = list(&app, "").await.json()["subjects"][0]["not_before"].as_str().unwrap().to_owned();
+        let iat = super::forge::parts(&token).1["iat"].as_i64().unwrap();
+        assert!(iat < hallpass::model::Time::parse(&listed).unwrap().unix(), "retry {retry}");
+    }
+    account::delete(&app.app, before, &user).await.unwrap();
+    app.sleep(1);
+    let listed = list(&app, "").await.json()["subjects"][0]["not_before"].clone();
+    assert_eq!(listed, "2026-11-23T09:00:06Z", "never earlier than it was");
 }
 
 #[tokio::test]
