@@ -2,7 +2,7 @@
 
 use hallpass::{
     app::BuildError,
-    auth::{rotation, upkeep},
+    auth::{rotation, session, upkeep},
 };
 use serde_json::{Value, json};
 
@@ -291,6 +291,28 @@ async fn a_secret_is_replaced_with_nobody_signed_out() {
         assert_eq!(app.verdict(&moved.access).await, "ok");
         app.refresh(&moved.refresh).await;
     }
+}
+
+/// What the README says to do about it, step by step.
+#[tokio::test]
+async fn a_secret_that_leaked_opens_nothing_any_more() {
+    let app = TestApp::new().await;
+    let pair = app.as_session("john").await;
+    let kid = header(&pair.access, "kid");
+    session::end_every(&app.app, app.app.clock.now()).await.unwrap();
+    let new = [("SECRET_KEY", OTHER_KEY), ("SECRET_KEY_PREVIOUS", SECRET_KEY)];
+    let app = app.restart(&new).await;
+    assert_eq!(app.verdict(&pair.access).await, "session_ended");
+    // Even of a session that the thief could name.
+    let next = app.open("john").await;
+    let forged = sign(&parts(&pair.access).0, &claims(&next.access));
+    assert_eq!(app.verdict(&forged).await, "ok", "that is why its key is revoked");
+    revoke(&app, &kid).await.unwrap();
+    assert_eq!(app.verdict(&forged).await, "invalid_token");
+    let app = app.restart(&new[..1]).await;
+    assert_eq!(app.verdict(&forged).await, "invalid_token");
+    assert_eq!(app.verdict(&next.access).await, "ok");
+    app.try_refresh(&pair.refresh).await.refuses(401, "invalid_refresh_token", "");
 }
 
 #[tokio::test]
