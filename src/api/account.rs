@@ -52,13 +52,19 @@ impl Example for RegisterRequest {
 /// Another password.
 #[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, example)]
 struct ChangePasswordRequest {
     /// The password of now.
     current_password: String,
     /// 15 characters or more (`PASSWORD_MIN_LENGTH`), at most 256; anything but a common one.
     #[oai(validator(min_length = 8, max_length = 256))]
     new_password: String,
+}
+
+impl Example for ChangePasswordRequest {
+    fn example() -> Self {
+        Self { current_password: "demo-password-only".to_owned(), new_password: "seven green lanterns".to_owned() }
+    }
 }
 
 /// The end of an account.

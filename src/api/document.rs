@@ -21,6 +21,7 @@ pub fn finish(generated: &str) -> String {
             required.push(json!(member));
         }
     }
+    set(&mut document, "/components/schemas/LogoutRequest/properties/refresh_token", "nullable", json!(true));
     // It takes a token that has expired, too, so it is not behind the guard; and none beside a refresh token.
     set(&mut document, "/paths/~1logout/post", "security", json!([{"BearerAuth": []}, {}]));
     if let Some(tags) = list(&mut document, "/tags") {

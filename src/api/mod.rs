@@ -28,7 +28,7 @@ type Apis = (session::SessionApi, account::AccountApi, discovery::DiscoveryApi, 
 
 #[derive(Tags)]
 enum Tag {
-    /// Log in, and be recognised.
+    /// Log in, stay so, and end it.
     Session,
     /// Accounts.
     Account,

@@ -64,10 +64,17 @@ struct RefreshRequest {
 /// Who wants to log out, if not by access token.
 #[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, example)]
 struct LogoutRequest {
     /// A refresh token of the session.
     refresh_token: Option<String>,
+}
+
+impl Example for LogoutRequest {
+    /// What stands in Swagger UI: there, the access token is at hand.
+    fn example() -> Self {
+        Self { refresh_token: None }
+    }
 }
 
 /// Tokens of a session.

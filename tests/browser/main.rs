@@ -7,7 +7,7 @@
 
 mod page;
 
-use page::{LOGIN, PROTECTED, Page};
+use page::{LOGIN, LOGOUT, PROTECTED, Page, REFRESH};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +37,29 @@ async fn who_logs_in_on_the_page_is_authorized() {
 
     assert_eq!(page.requests().await, [page.at("/login"), page.at("/protected"), page.at("/protected")]);
     assert_eq!(page.console().await, [""; 0]);
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs chromium and chromedriver; make browser runs it"]
+async fn a_refresh_authorizes_and_a_logout_ends_it() {
+    let page = Page::open_at("127.0.0.1").await;
+    page.open(LOGIN).await;
+    let (_, tokens) = page.execute(LOGIN).await;
+    page.log_out().await;
+    page.open(REFRESH).await;
+    let refresh = json!({"refresh_token": tokens["refresh_token"]}).to_string();
+    page.replace(&format!("{REFRESH} textarea"), &refresh).await;
+    let (status, next) = page.execute(REFRESH).await;
+    assert_eq!(status, "200");
+    assert!(next["refresh_token"] != tokens["refresh_token"] && page.is_authorized().await);
+    page.open(PROTECTED).await;
+    assert_eq!(page.execute(PROTECTED).await, greeting("johndoe"));
+    // As it stands there.
+    page.open(LOGOUT).await;
+    assert_eq!(page.execute_without_answer(LOGOUT).await, "204");
+    let (status, problem) = page.execute(PROTECTED).await;
+    assert_eq!((status.as_str(), &problem["code"]), ("401", &json!("session_ended")), "{problem}");
     page.close().await;
 }
 

@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use crate::greeting;
 
 pub(crate) const LOGIN: &str = "#operations-Session-login";
+pub(crate) const REFRESH: &str = "#operations-Session-refresh";
+pub(crate) const LOGOUT: &str = "#operations-Session-logout";
 pub(crate) const PROTECTED: &str = "#operations-Session-get_protected";
 
 /// Swagger UI of a fresh demo, in a browser of its own.
@@ -100,14 +102,20 @@ impl Page {
 
     /// Executes an open operation: the status and the body that the page shows.
     pub(crate) async fn execute(&self, operation: &str) -> (String, Value) {
+        let status = self.execute_without_answer(operation).await;
+        let body = format!("{operation} .live-responses-table .highlight-code code");
+        let body = self.find(&body).await.text().await.unwrap();
+        (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+    }
+
+    /// The same for an answer without a body.
+    pub(crate) async fn execute_without_answer(&self, operation: &str) -> String {
         if self.has(&format!("{operation} .btn-clear")).await {
             self.click(&format!("{operation} .btn-clear")).await;
         }
         self.click(&format!("{operation} .execute")).await;
-        let answer = format!("{operation} .live-responses-table");
-        let body = self.find(&format!("{answer} .highlight-code code")).await.text().await.unwrap();
-        let status = self.find(&format!("{answer} tbody .response-col_status")).await.text().await.unwrap();
-        (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+        let status = format!("{operation} .live-responses-table tbody .response-col_status");
+        self.find(&status).await.text().await.unwrap()
     }
 
     /// Whether the lock of the protected operation is closed.
