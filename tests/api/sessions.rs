@@ -87,6 +87,20 @@ async fn each_way_of_ending_ends_what_it_says_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn what_ended_stays_ended_when_the_clock_steps_back() {
+    let app = TestApp::new().await;
+    let first = app.as_session("john").await;
+    let second = app.refresh(&first.refresh).await;
+    app.sleep(20);
+    assert_eq!(app.delete("/sessions", &second.access).await.status, 204);
+    app.sleep(-15);
+    for pair in [&first, &second] {
+        assert!(!is_alive(&app, pair).await);
+        assert_eq!(app.try_refresh(&pair.refresh).await.status, 401);
+    }
+}
+
+#[tokio::test]
 async fn nobody_ends_or_sees_the_session_of_somebody_else() {
     let app = TestApp::new().await;
     let (john, jane) = (app.as_session("john").await, app.as_session("jane").await);
