@@ -6,6 +6,7 @@
 
 mod account;
 mod keys;
+mod refresh;
 mod revocation;
 mod session;
 mod sqlite;
@@ -17,8 +18,9 @@ use sqlx::{Connection, Pool, pool::PoolConnection};
 
 pub use account::{Deletion, NewUser};
 pub use keys::{NewKey, Revoked};
+pub use refresh::{Outcome, Return};
 pub use revocation::Revocations;
-pub use session::{NewSession, Outcome, Return};
+pub use session::NewSession;
 pub use sqlite::OpenError;
 
 /// The engine.

@@ -1,4 +1,4 @@
-use super::{Conn, Error, Store};
+use super::{Conn, Db, Error, Store};
 use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Time, User, UserId};
 
 /// A session to be opened.
@@ -24,38 +24,6 @@ pub struct NewSession {
     pub user_agent: Option<String>,
     /// How many others of the account stay: the oldest end.
     pub others: i64,
-}
-
-/// A refresh token of the right MAC that came back.
-#[derive(Debug, Clone)]
-pub struct Return {
-    /// Its session.
-    pub id: SessionId,
-    /// Its generation.
-    pub generation: i64,
-    /// Now.
-    pub now: Time,
-    /// When the next refresh token expires, unless the session does before.
-    pub refresh_expires_at: Time,
-    /// Which `SECRET_KEY` makes the next refresh token.
-    pub secret_id: SecretId,
-    /// The token before the current one is still served if the current one was made at this time or later.
-    pub retry_since: Time,
-    /// The same while nobody has used the current one.
-    pub lost_since: Time,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// It was the current one; there is a new one now.
-    Rotated(User, Session),
-    /// It was the one before; the current one is still the current one.
-    Retried(User, Session),
-    /// It had been used before: the session of this account was ended.
-    Reused(UserId),
-    /// The session is gone, ended or expired, or its account disabled.
-    Refused,
 }
 
 struct KnownRow {
@@ -177,27 +145,6 @@ impl Store {
         .await
     }
 
-    /// What the MAC of a session's refresh tokens covers.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn session_salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
-        let salt = sqlx::query_scalar!(r#"SELECT salt AS "salt: Salt" FROM sessions WHERE id = $1"#, id);
-        Ok(salt.fetch_optional(&self.readers).await?)
-    }
-
-    /// Rotates a session's refresh token, if the one that came back is the current one; ends the session if it is
-    /// one of those before.
-    ///
-    /// One statement decides who of many rotates; the transaction holds the write lock, so nothing that was
-    /// answered before (an end, a disabled account) can be overtaken.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn rotate_session(&self, back: Return) -> Result<Outcome, Error> {
-        self.write(move |tx| Box::pin(async move { rotate(tx, back).await })).await
-    }
-
     /// The account, and its session of this id.
     ///
     /// # Errors
@@ -207,47 +154,7 @@ impl Store {
         user_id: &UserId,
         session_id: &SessionId,
     ) -> Result<Option<(User, Option<Session>)>, Error> {
-        let row = sqlx::query_as!(
-            KnownRow,
-            r#"SELECT u.id AS "id: UserId", u.username, u.email, u.email_verified_at AS "email_verified_at: Time",
-                      u.roles AS "roles: Roles", u.created_at AS "user_created_at: Time",
-                      u.disabled_at AS "disabled_at: Time", u.last_login_at AS "last_login_at: Time",
-                      s.id AS "session_id?: SessionId", s.generation AS "generation?",
-                      s.rotated_at AS "rotated_at?: Time", s.successor_used_at AS "successor_used_at?: Time",
-                      s.secret_id AS "secret_id?: SecretId", s.created_at AS "created_at?: Time",
-                      s.last_used_at AS "last_used_at?: Time", s.refresh_expires_at AS "refresh_expires_at?: Time",
-                      s.expires_at AS "expires_at?: Time", s.ended_at AS "ended_at?: Time", s.ip AS "ip?",
-                      s.user_agent
-               FROM users u LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id
-               WHERE u.id = $1"#,
-            user_id,
-            session_id
-        )
-        .fetch_optional(&self.readers)
-        .await?;
-        Ok(row.map(KnownRow::split))
-    }
-
-    /// Records that somebody holds the tokens of this generation.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn record_successor(&self, id: SessionId, generation: i64, now: Time) -> Result<(), Error> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query!(
-                    "UPDATE sessions SET successor_used_at = $3
-                     WHERE id = $1 AND generation = $2 AND successor_used_at IS NULL",
-                    id,
-                    generation,
-                    now
-                )
-                .execute(tx)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+        known(&self.readers, user_id, session_id).await
     }
 
     /// Records when sessions were last used.
@@ -378,76 +285,31 @@ impl Store {
     }
 }
 
-async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
-    let Return { id, generation, now, refresh_expires_at, secret_id, retry_since, lost_since } = back;
-    let next = generation + 1;
-    let rotated = sqlx::query_as!(
-        Session,
-        r#"UPDATE sessions
-           SET generation = $3, rotated_at = $4, successor_used_at = NULL, secret_id = $5,
-               last_used_at = CASE WHEN last_used_at < $4 THEN $4 ELSE last_used_at END,
-               refresh_expires_at = CASE WHEN $6 < expires_at THEN $6 ELSE expires_at END
-           WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
-             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
-           RETURNING id AS "id!: SessionId", user_id AS "user_id!: UserId", generation AS "generation!",
-                     rotated_at AS "rotated_at!: Time", successor_used_at AS "successor_used_at?: Time",
-                     secret_id AS "secret_id!: SecretId", created_at AS "created_at!: Time",
-                     last_used_at AS "last_used_at!: Time", refresh_expires_at AS "refresh_expires_at!: Time",
-                     expires_at AS "expires_at!: Time", ended_at AS "ended_at?: Time", ip AS "ip!",
-                     user_agent AS "user_agent?""#,
-        id,
-        generation,
-        next,
-        now,
-        secret_id,
-        refresh_expires_at
+/// The account, and its session of this id.
+pub(super) async fn known(
+    executor: impl sqlx::Executor<'_, Database = Db>,
+    user_id: &UserId,
+    session_id: &SessionId,
+) -> Result<Option<(User, Option<Session>)>, Error> {
+    let row = sqlx::query_as!(
+        KnownRow,
+        r#"SELECT u.id AS "id: UserId", u.username, u.email, u.email_verified_at AS "email_verified_at: Time",
+                  u.roles AS "roles: Roles", u.created_at AS "user_created_at: Time",
+                  u.disabled_at AS "disabled_at: Time", u.last_login_at AS "last_login_at: Time",
+                  s.id AS "session_id?: SessionId", s.generation AS "generation?",
+                  s.rotated_at AS "rotated_at?: Time", s.successor_used_at AS "successor_used_at?: Time",
+                  s.secret_id AS "secret_id?: SecretId", s.created_at AS "created_at?: Time",
+                  s.last_used_at AS "last_used_at?: Time", s.refresh_expires_at AS "refresh_expires_at?: Time",
+                  s.expires_at AS "expires_at?: Time", s.ended_at AS "ended_at?: Time", s.ip AS "ip?",
+                  s.user_agent
+           FROM users u LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id
+           WHERE u.id = $1"#,
+        user_id,
+        session_id
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(executor)
     .await?;
-    if let Some(session) = rotated {
-        return Ok(Outcome::Rotated(user(tx, &session.user_id).await?, session));
-    }
-    let retried = sqlx::query_as!(
-        Session,
-        r#"UPDATE sessions SET last_used_at = CASE WHEN last_used_at < $3 THEN $3 ELSE last_used_at END
-           WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
-             AND (rotated_at >= $4 OR (successor_used_at IS NULL AND rotated_at >= $5))
-             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
-           RETURNING id AS "id!: SessionId", user_id AS "user_id!: UserId", generation AS "generation!",
-                     rotated_at AS "rotated_at!: Time", successor_used_at AS "successor_used_at?: Time",
-                     secret_id AS "secret_id!: SecretId", created_at AS "created_at!: Time",
-                     last_used_at AS "last_used_at!: Time", refresh_expires_at AS "refresh_expires_at!: Time",
-                     expires_at AS "expires_at!: Time", ended_at AS "ended_at?: Time", ip AS "ip!",
-                     user_agent AS "user_agent?""#,
-        id,
-        next,
-        now,
-        retry_since,
-        lost_since
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    if let Some(session) = retried {
-        return Ok(Outcome::Retried(user(tx, &session.user_id).await?, session));
-    }
-    // Of another generation than the current one, and not to be served: used before, or of a database that was
-    // restored since.
-    let reused = sqlx::query_scalar!(
-        r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-           WHERE id = $1 AND generation <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
-           RETURNING user_id AS "user_id!: UserId""#,
-        id,
-        generation,
-        now
-    )
-    .fetch_optional(tx)
-    .await?;
-    Ok(reused.map_or(Outcome::Refused, Outcome::Reused))
-}
-
-/// An account that is known to be there.
-async fn user(tx: &mut Conn, id: &UserId) -> Result<User, Error> {
-    Ok(super::account::by_id(tx, id).await?.ok_or(sqlx::Error::RowNotFound)?)
+    Ok(row.map(KnownRow::split))
 }
 
 /// A moment at or after which no token of this account was issued yet: now, or if somebody's `now` was later and

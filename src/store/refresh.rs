@@ -1,0 +1,138 @@
+use super::{Conn, Error, Store, session::known};
+use crate::model::{Salt, SecretId, Session, SessionId, Time, User, UserId};
+
+/// A refresh token of the right MAC that came back.
+#[derive(Debug, Clone)]
+pub struct Return {
+    /// Its session.
+    pub id: SessionId,
+    /// Its generation.
+    pub generation: i64,
+    /// Now.
+    pub now: Time,
+    /// When the next refresh token expires, unless the session does before.
+    pub refresh_expires_at: Time,
+    /// Which `SECRET_KEY` makes the next refresh token.
+    pub secret_id: SecretId,
+    /// The token before the current one is still served if the current one was made at this time or later.
+    pub retry_since: Time,
+    /// The same while nobody has used the current one.
+    pub lost_since: Time,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It was the current one; there is a new one now.
+    Rotated(User, Session),
+    /// It was the one before; the current one is still the current one.
+    Retried(User, Session),
+    /// It had been used before: the session of this account was ended.
+    Reused(UserId),
+    /// The session is gone, ended or expired, or its account disabled.
+    Refused,
+}
+
+impl Store {
+    /// What the MAC of a session's refresh tokens covers.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn session_salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
+        let salt = sqlx::query_scalar!(r#"SELECT salt AS "salt: Salt" FROM sessions WHERE id = $1"#, id);
+        Ok(salt.fetch_optional(&self.readers).await?)
+    }
+
+    /// Rotates a session's refresh token, if the one that came back is the current one; ends the session if it is
+    /// one of those before.
+    ///
+    /// One statement decides who of many rotates; the transaction holds the write lock, so nothing that was
+    /// answered before (an end, a disabled account) can be overtaken.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn rotate_session(&self, back: Return) -> Result<Outcome, Error> {
+        self.write(move |tx| Box::pin(async move { rotate(tx, back).await })).await
+    }
+
+    /// Records that somebody holds the tokens of this generation.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn record_successor(&self, id: SessionId, generation: i64, now: Time) -> Result<(), Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query!(
+                    "UPDATE sessions SET successor_used_at = $3
+                     WHERE id = $1 AND generation = $2 AND successor_used_at IS NULL",
+                    id,
+                    generation,
+                    now
+                )
+                .execute(tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
+    let Return { id, generation, now, refresh_expires_at, secret_id, retry_since, lost_since } = back;
+    let next = generation + 1;
+    let rotated = sqlx::query_scalar!(
+        r#"UPDATE sessions
+           SET generation = $3, rotated_at = $4, successor_used_at = NULL, secret_id = $5,
+               last_used_at = CASE WHEN last_used_at < $4 THEN $4 ELSE last_used_at END,
+               refresh_expires_at = CASE WHEN $6 < expires_at THEN $6 ELSE expires_at END
+           WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
+           RETURNING user_id AS "user_id!: UserId""#,
+        id,
+        generation,
+        next,
+        now,
+        secret_id,
+        refresh_expires_at
+    );
+    if let Some(user_id) = rotated.fetch_optional(&mut *tx).await? {
+        let (user, session) = found(tx, &user_id, &id).await?;
+        return Ok(Outcome::Rotated(user, session));
+    }
+    let retried = sqlx::query_scalar!(
+        r#"UPDATE sessions SET last_used_at = CASE WHEN last_used_at < $3 THEN $3 ELSE last_used_at END
+           WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
+             AND (rotated_at >= $4 OR (successor_used_at IS NULL AND rotated_at >= $5))
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
+           RETURNING user_id AS "user_id!: UserId""#,
+        id,
+        next,
+        now,
+        retry_since,
+        lost_since
+    );
+    if let Some(user_id) = retried.fetch_optional(&mut *tx).await? {
+        let (user, session) = found(tx, &user_id, &id).await?;
+        return Ok(Outcome::Retried(user, session));
+    }
+    // Of another generation than the current one, and not to be served: used before, or of a database that was
+    // restored since.
+    let reused = sqlx::query_scalar!(
+        r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+           WHERE id = $1 AND generation <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
+           RETURNING user_id AS "user_id!: UserId""#,
+        id,
+        generation,
+        now
+    );
+    Ok(reused.fetch_optional(tx).await?.map_or(Outcome::Refused, Outcome::Reused))
+}
+
+/// What was just written.
+async fn found(tx: &mut Conn, user_id: &UserId, id: &SessionId) -> Result<(User, Session), Error> {
+    match known(tx, user_id, id).await? {
+        Some((user, Some(session))) => Ok((user, session)),
+        _ => Err(sqlx::Error::RowNotFound.into()),
+    }
+}
