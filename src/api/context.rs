@@ -11,6 +11,7 @@ use poem::{
 use super::problem::Problem;
 use crate::{
     app::App,
+    error::{Error, FieldError},
     model::{Client, Time},
 };
 
@@ -48,6 +49,32 @@ impl<'a> FromRequest<'a> for UserAgent {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let value = request.headers().get(header::USER_AGENT);
         Ok(Self(value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())))
+    }
+}
+
+/// The names in the query, as often as they stand there.
+pub struct QueryNames(Vec<String>);
+
+impl<'a> FromRequest<'a> for QueryNames {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let query = request.uri().query().unwrap_or_default();
+        Ok(Self(url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned()).collect()))
+    }
+}
+
+impl QueryNames {
+    /// Sees to it that there are none but these, once each.
+    ///
+    /// # Errors
+    /// [`Error::Validation`]
+    pub fn only(&self, known: &[&str]) -> Result<(), Error> {
+        let QueryNames(names) = self;
+        let is_one = |name: &String| known.contains(&name.as_str()) && names.iter().filter(|n| *n == name).count() == 1;
+        if names.iter().all(is_one) {
+            return Ok(());
+        }
+        let detail = format!("the query takes {} alone, once", known.join(", "));
+        Err(Error::Validation(vec![FieldError::new("", detail)]))
     }
 }
 

@@ -1,10 +1,23 @@
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    sync::{Mutex, PoisonError},
+};
+
 use aws_lc_rs::digest::{self, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hyper::body::Bytes;
 use poem::{
-    FromRequest, Request, RequestBody,
+    FromRequest, IntoResponse, Request, RequestBody, Response,
     http::{HeaderMap, header},
 };
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::Query,
+    payload::{Json, Payload},
+    registry::{MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
 
 use super::{
     Tag,
@@ -13,7 +26,7 @@ use super::{
 };
 use crate::{
     auth::{
-        revocation::{self, Entry},
+        revocation::{self, Entry, List},
         ring::Published,
         rotation,
     },
@@ -27,7 +40,10 @@ statuses! {
 }
 
 /// For services that verify access tokens by themselves.
-pub struct DiscoveryApi;
+#[derive(Default)]
+pub struct DiscoveryApi {
+    written: Mutex<Written>,
+}
 
 /// A set of public keys (RFC 7517, section 5).
 #[derive(Object)]
@@ -121,7 +137,7 @@ enum RevocationsAnswer {
     /// What ended.
     #[oai(status = 200)]
     Found(
-        Json<Revocations>,
+        Prepared<Revocations>,
         /// For `If-None-Match`.
         #[oai(header = "ETag")]
         String,
@@ -141,6 +157,9 @@ enum RevocationsAnswer {
         /// How long it may be kept.
         #[oai(header = "Cache-Control")]
         String,
+        /// Public, to pages of any origin.
+        #[oai(header = "Access-Control-Allow-Origin")]
+        String,
     ),
 }
 
@@ -154,10 +173,66 @@ impl<'a> FromRequest<'a> for Held {
 }
 
 impl Held {
+    /// By weak comparison (RFC 9110, section 8.8.3.2).
     fn has(&self, etag: &str) -> bool {
+        let opaque = |tag: &str| tag.trim_start_matches("W/").to_owned();
         let values = self.0.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).map(str::trim).any(|held| held == etag)
+        values.flat_map(|value| value.split(',')).map(str::trim).any(|held| held == "*" || opaque(held) == opaque(etag))
     }
+}
+
+/// JSON of a `T` that was written before, shared by all who read it, however slowly.
+struct Prepared<T>(Bytes, PhantomData<T>);
+
+impl<T: Type> Payload for Prepared<T> {
+    const CONTENT_TYPE: &'static str = Json::<T>::CONTENT_TYPE;
+
+    fn check_content_type(content_type: &str) -> bool {
+        Json::<T>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type> IntoResponse for Prepared<T> {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(Self::CONTENT_TYPE).body(self.0)
+    }
+}
+
+/// What was written of one list.
+#[derive(Default)]
+struct Written {
+    as_of: Time,
+    answers: HashMap<Option<Time>, (Bytes, String)>,
+}
+
+impl Written {
+    /// The body and its entity tag, written once a list and beginning.
+    fn of(&mut self, list: &List, from: Option<Time>) -> (Bytes, String) {
+        if self.as_of != list.as_of {
+            *self = Self { as_of: list.as_of, answers: HashMap::new() };
+        }
+        self.answers.entry(from).or_insert_with(|| write(list, from)).clone()
+    }
+}
+
+fn write(list: &List, from: Option<Time>) -> (Bytes, String) {
+    let (sessions, subjects) = (list.sessions(from), list.subjects(from));
+    let session = |entry: &Entry| RevokedSession { sid_hash: entry.hash.clone(), ended_at: entry.at.to_string() };
+    let subject = |entry: &Entry| RevokedSubject { sub_hash: entry.hash.clone(), not_before: entry.at.to_string() };
+    let revocations = Revocations {
+        as_of: list.as_of.to_string(),
+        sessions: sessions.iter().map(session).collect(),
+        subjects: subjects.iter().map(subject).collect(),
+    };
+    (revocations.to_json_string().into(), etag(sessions, subjects))
 }
 
 fn max_age(seconds: i64) -> String {
@@ -199,18 +274,12 @@ impl DiscoveryApi {
     ) -> Result<RevocationsAnswer, Refusal<Revoked>> {
         let not_a_time = || Error::Validation(vec![FieldError::new("", "since must be a time of RFC 3339")]);
         let since = since.0.map(|text| Time::parse(&text).ok_or_else(not_a_time)).transpose()?;
-        let list = revocation::list(&context.app, context.now, since).await?;
-        let (etag, cache) = (etag(&list.sessions, &list.subjects), max_age(revocation::CACHE_LIFE));
-        if held.has(&etag) {
-            return Ok(RevocationsAnswer::NotModified(etag, cache));
-        }
-        let session = |entry: Entry| RevokedSession { sid_hash: entry.hash, ended_at: entry.at.to_string() };
-        let subject = |entry: Entry| RevokedSubject { sub_hash: entry.hash, not_before: entry.at.to_string() };
-        let revocations = Revocations {
-            as_of: list.as_of.to_string(),
-            sessions: list.sessions.into_iter().map(session).collect(),
-            subjects: list.subjects.into_iter().map(subject).collect(),
-        };
-        Ok(RevocationsAnswer::Found(Json(revocations), etag, cache, "*".to_owned()))
+        let list = revocation::list(&context.app, context.now).await?;
+        let (body, etag) = self.written.lock().unwrap_or_else(PoisonError::into_inner).of(&list, list.from(since));
+        let (cache, any) = (max_age(revocation::CACHE_LIFE), "*".to_owned());
+        Ok(match held.has(&etag) {
+            true => RevocationsAnswer::NotModified(etag, cache, any),
+            false => RevocationsAnswer::Found(Prepared(body, PhantomData), etag, cache, any),
+        })
     }
 }

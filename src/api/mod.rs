@@ -79,7 +79,7 @@ fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         session::SessionApi,
         account::AccountApi,
-        discovery::DiscoveryApi,
+        discovery::DiscoveryApi::default(),
         health::HealthApi::default(),
         docs::DocsApi,
     );

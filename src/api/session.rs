@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     Done, Tag,
     body::{Body, OptionalBody},
-    context::{Context, UserAgent},
+    context::{Context, QueryNames, UserAgent},
     guard::{Caller, Presented},
     problem::{Refusal, statuses},
 };
@@ -221,8 +221,11 @@ impl SessionApi {
         &self,
         caller: Caller,
         context: Context,
+        query: QueryNames,
         except: Query<Option<Except>>,
     ) -> Result<Done, Refusal<EndSessions>> {
+        // A misspelt `except` must not end what it was to leave.
+        query.only(&["except"])?;
         let model::Principal { user, session } = caller.0;
         let except = except.0.map(|Except::Current| session.id);
         session::end_all_of(&context.app, context.now, &user.id, except).await?;

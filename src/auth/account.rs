@@ -89,15 +89,22 @@ pub async fn delete(app: &App, now: Time, user: &User) -> Result<(), Error> {
     done(app.store.delete_user(user.id.clone(), now).await?, "user_deleted", user)
 }
 
-/// Gives an account these roles in place of those that `user` has.
+/// Gives an account the roles that `change` makes of those that it has.
 ///
 /// # Errors
-/// As [`disable`]; [`Error::UserNotFound`] also if somebody changed the roles meanwhile.
-pub async fn set_roles(app: &App, now: Time, user: &User, roles: Roles) -> Result<(), Error> {
-    if roles == user.roles {
-        return Ok(());
+/// As [`disable`].
+pub async fn change_roles(app: &App, now: Time, user: &User, change: impl Fn(&Roles) -> Roles) -> Result<(), Error> {
+    loop {
+        let before = app.store.credentials_by_id(&user.id).await?.ok_or(Error::UserNotFound)?.user.roles;
+        let after = change(&before);
+        if after == before {
+            return Ok(());
+        }
+        // Somebody else may have changed them meanwhile.
+        if app.store.set_roles(user.id.clone(), before, after, now).await? {
+            return done(true, "roles_set", user);
+        }
     }
-    done(app.store.set_roles(user.id.clone(), user.roles.clone(), roles, now).await?, "roles_set", user)
 }
 
 /// Gives the caller another password. The current one is needed; every other session ends, this one stays.
@@ -129,9 +136,9 @@ pub async fn change_password(
 /// [`Error::WrongPassword`], [`Error::LastAdmin`], [`Error::SessionEnded`] if it ended meanwhile,
 /// [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn delete_own(app: &App, now: Time, caller: &Principal, password: String) -> Result<(), Error> {
-    let user = &caller.user;
+    let Principal { user, session } = caller;
     let verified = verify_own(app, user, password).await?;
-    match app.store.delete_own(user.id.clone(), verified, now).await? {
+    match app.store.delete_own(user.id.clone(), verified, session.id.clone(), now).await? {
         Deletion::Done => done(true, "user_deleted", user),
         Deletion::LastAdmin => Err(Error::LastAdmin),
         Deletion::Changed => Err(Error::SessionEnded),

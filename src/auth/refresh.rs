@@ -9,14 +9,14 @@ use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    secrets::Secrets,
+    secrets::{Derived, Secrets},
     session::{self, Opened},
 };
 use crate::{
     app::App,
     error::Error,
     model::{Client, Salt, SecretId, SessionId, Time},
-    store::{Outcome, Return},
+    store::{Check, Outcome, Return},
 };
 
 const VERSION: u8 = 1;
@@ -29,6 +29,9 @@ const LENGTH: usize = NAMED + 32;
 
 /// How long an answer that was lost can be asked for again, in seconds: a night and a day.
 const LOST: i64 = 24 * 60 * 60;
+
+/// How far a clock may step back before a token that was used is one that comes from the future, in seconds.
+const STEP: i64 = 30;
 
 /// A refresh token that is well formed. Whether it was ever issued is told by [`is_genuine`](Self::is_genuine).
 pub struct RefreshToken {
@@ -54,17 +57,22 @@ impl RefreshToken {
         (version == VERSION).then_some(Self { session_id: SessionId::from_bytes(*session_id), generation, bytes })
     }
 
-    /// Whether one of our secrets made it for a session with this salt. Compares in constant time.
-    pub fn is_genuine(&self, secrets: &Secrets, salt: &Salt) -> bool {
+    /// Whether we made it, for the session that is checked so. Compares in constant time.
+    ///
+    /// The secret before the current one made no token of a generation later than when the session moved over.
+    pub fn is_genuine(&self, secrets: &Secrets, check: &Check) -> bool {
         let (named, mac) = self.bytes.split_at(NAMED);
-        let message = [named, salt.as_bytes()].concat();
-        secrets.all().any(|secret| hmac::verify(&secret.refresh, &message, mac).is_ok())
+        let message = [named, check.salt.as_bytes()].concat();
+        let may_have_made = |secret: &&Derived| {
+            secret.id == secrets.current.id || secret.id == check.secret_id || self.generation < check.generation
+        };
+        secrets.all().filter(may_have_made).any(|secret| hmac::verify(&secret.refresh, &message, mac).is_ok())
     }
 
     /// Makes one, under the secret with this check value.
     ///
     /// # Errors
-    /// [`Error::Internal`] if that secret is not known, or the id is no UUID.
+    /// [`Error::InvalidRefreshToken`] if that secret is gone, [`Error::Internal`] if the id is no UUID.
     pub fn issue(
         secrets: &Secrets,
         secret_id: &SecretId,
@@ -72,7 +80,7 @@ impl RefreshToken {
         generation: i64,
         salt: &Salt,
     ) -> Result<String, Error> {
-        let secret = secrets.by_id(secret_id).ok_or_else(|| Error::internal("a secret is gone"))?;
+        let secret = secrets.by_id(secret_id).ok_or(Error::InvalidRefreshToken)?;
         let id = session_id.to_bytes().ok_or_else(|| Error::internal("a session's id is no UUID"))?;
         let generation = u64::try_from(generation).map_err(Error::internal)?;
         let named = [&[VERSION], id.as_slice(), &generation.to_be_bytes()].concat();
@@ -95,19 +103,19 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
         Error::InvalidRefreshToken
     };
     let token = RefreshToken::parse(text).ok_or_else(|| refused("malformed", None))?;
-    let salt = app.store.session_salt(&token.session_id).await?.ok_or_else(|| refused("unknown", None))?;
-    if !token.is_genuine(&app.secrets, &salt) {
+    let check = app.store.refresh_check(&token.session_id).await?.ok_or_else(|| refused("unknown", None))?;
+    if !token.is_genuine(&app.secrets, &check) {
         return Err(refused("forged", None));
     }
     let id = token.session_id.clone();
     match app.store.rotate_session(returned(app, now, token)?).await? {
         Outcome::Rotated(user, session) => {
             tracing::info!(event = "refresh", user_id = %user.id, session_id = %session.id, address = %client.address);
-            session::opened(app, now, &user, &session, &salt)
+            session::opened(app, now, &user, &session, &check.salt)
         }
         Outcome::Retried(user, session) => {
             tracing::info!(event = "refresh_retried", user_id = %user.id, session_id = %session.id, address = %client.address);
-            session::opened(app, now, &user, &session, &salt)
+            session::opened(app, now, &user, &session, &check.salt)
         }
         Outcome::Reused(user_id) => {
             tracing::warn!(event = "refresh_reused", %user_id, session_id = %id, address = %client.address);
@@ -130,6 +138,7 @@ fn returned(app: &App, now: Time, token: RefreshToken) -> Result<Return, Error> 
         refresh_expires_at: now.plus(seconds(app.config.refresh_token_ttl)?),
         secret_id: app.secrets.current.id.clone(),
         retry_since: if reuse == 0 { never } else { now.plus(-reuse) },
+        retry_until: now.plus(STEP),
         lost_since: if reuse == 0 { never } else { now.plus(-LOST) },
     })
 }

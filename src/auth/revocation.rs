@@ -3,6 +3,8 @@
 //! An entry names a session or an account by a digest of its id: whoever holds a token can match it, nobody else
 //! learns an id.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::sync::Mutex;
@@ -28,39 +30,61 @@ pub struct Entry {
     pub at: Time,
 }
 
-/// What ended within one life of an access token.
+/// What ended within one life of an access token, in the order of time.
 #[derive(Debug, Clone, Default)]
 pub struct List {
     /// When it was read. Whoever asks for what is newer asks from here.
     pub as_of: Time,
-    /// The sessions.
-    pub sessions: Vec<Entry>,
-    /// The accounts.
-    pub subjects: Vec<Entry>,
+    sessions: Vec<Entry>,
+    subjects: Vec<Entry>,
 }
 
 /// The list of the current second: however many ask, the database is asked once.
 #[derive(Debug, Default)]
-pub struct Revocations(Mutex<Option<List>>);
+pub struct Revocations(Mutex<Option<Arc<List>>>);
 
-/// What ended since a moment (and up to a minute before it); without, within one life of an access token.
+impl List {
+    /// The sessions that ended at this moment or after it.
+    pub fn sessions(&self, from: Option<Time>) -> &[Entry] {
+        newer(&self.sessions, from)
+    }
+
+    /// The accounts, likewise.
+    pub fn subjects(&self, from: Option<Time>) -> &[Entry] {
+        newer(&self.subjects, from)
+    }
+
+    /// From where on the list is told to who asks for what is newer than `since`: more than was asked, and from the
+    /// minute, so that few different answers have to be made. None: from its beginning.
+    pub fn from(&self, since: Option<Time>) -> Option<Time> {
+        let from = since?.plus(-OVERLAP).unix().div_euclid(60).saturating_mul(60);
+        let first = [self.sessions.first(), self.subjects.first()].into_iter().flatten().map(|entry| entry.at).min();
+        Some(Time::from_unix(from)).filter(|from| first.is_some_and(|first| first < *from))
+    }
+}
+
+fn newer(entries: &[Entry], from: Option<Time>) -> &[Entry] {
+    let first = entries.partition_point(|entry| from.is_some_and(|from| entry.at < from));
+    entries.get(first..).unwrap_or_default()
+}
+
+/// What ended within one life of an access token.
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]: it cannot be known.
-pub async fn list(app: &App, now: Time, since: Option<Time>) -> Result<List, Error> {
+pub async fn list(app: &App, now: Time) -> Result<Arc<List>, Error> {
     let mut cached = app.revocations.0.lock().await;
-    let list = match &*cached {
-        Some(list) if list.as_of == now => list,
-        _ => cached.insert(read(app, now).await?),
-    };
-    let since = since.map_or(Time::from_unix(i64::MIN), |since| since.plus(-OVERLAP));
-    let select = |entries: &[Entry]| entries.iter().filter(|entry| entry.at >= since).cloned().collect();
-    Ok(List { as_of: list.as_of, sessions: select(&list.sessions), subjects: select(&list.subjects) })
+    match &*cached {
+        // Who waited meanwhile may have come in the second before.
+        Some(list) if list.as_of == now || list.as_of == now.plus(1) => Ok(list.clone()),
+        _ => Ok(cached.insert(Arc::new(read(app, now).await?)).clone()),
+    }
 }
 
 async fn read(app: &App, now: Time) -> Result<List, Error> {
-    let longest = app.tokens.ring().longest_ttl();
-    let found = app.store.revocations(now.plus(-longest)).await?;
+    // A token can be as much younger than the end of its session as that waited before it was written.
+    let oldest = now.plus(-app.tokens.ring().longest_ttl() - OVERLAP);
+    let found = app.store.revocations(oldest).await?;
     let entry = |id: &str, at| Entry { hash: hash(id), at };
     Ok(List {
         as_of: now,

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::model::{Algorithm, SecretId, StoredKey, Time};
 
+/// How long a server may take to hear of a key, in seconds.
+const HEARING: i64 = 5;
+
 /// The keys of one moment of the database.
 #[derive(Debug, Default)]
 pub struct Ring {
@@ -21,11 +24,12 @@ pub struct Ring {
     broken: Vec<String>,
 }
 
-/// A key and its times.
+/// A key and the times of one of its turns.
 #[derive(Debug)]
 pub struct Entry {
     /// The key.
     pub key: Key,
+    position: i64,
     activates_at: Time,
     /// When the next one takes over.
     retires_at: Option<Time>,
@@ -47,6 +51,8 @@ pub enum State {
     Expired,
     /// Nothing that it signed counts.
     Revoked,
+    /// Its row is damaged, or no key of ours.
+    Broken,
 }
 
 /// A public key, as it is published.
@@ -86,7 +92,7 @@ impl Ring {
             let next = keys.iter().skip(n + 1).find(|(row, _)| took_over(row));
             let retires_at = next.map(|(row, _)| row.activates_at);
             let forgotten_at = retires_at.map(|at| at.plus(row.longest_ttl));
-            Some(Entry { key, activates_at: row.activates_at, retires_at, forgotten_at })
+            Some(Entry { key, position: row.position, activates_at: row.activates_at, retires_at, forgotten_at })
         });
         let entries = entries.collect();
         Self { rows, entries, broken }
@@ -105,18 +111,31 @@ impl Ring {
     /// The key that signs now: the last one whose time has come, or the first one of all under a clock that is
     /// wrong.
     pub fn signing(&self, now: Time) -> Option<&Key> {
-        let active = self.entries.iter().rfind(|entry| entry.activates_at <= now);
-        active.or_else(|| self.entries.first()).map(|entry| &entry.key)
+        self.active(now).map(|entry| &entry.key)
     }
 
-    /// The key of this id. A closed set in memory: an unknown id costs nothing.
+    fn active(&self, now: Time) -> Option<&Entry> {
+        self.entries.iter().rfind(|entry| entry.activates_at <= now).or_else(|| self.entries.first())
+    }
+
+    /// The last turn of the key with this id. A closed set in memory: an unknown id costs nothing.
     pub fn find(&self, kid: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key.kid == kid)
+        self.entries.iter().rfind(|entry| entry.key.kid == kid)
     }
 
     /// When the newest key of an algorithm takes over, or did.
     pub fn newest(&self, algorithm: Algorithm) -> Option<Time> {
         self.entries.iter().filter(|entry| entry.key.algorithm == algorithm).map(|entry| entry.activates_at).max()
+    }
+
+    /// The turns that have not ended and know of no token that lives so long, in seconds.
+    pub fn shorter(&self, now: Time, ttl: i64) -> Vec<i64> {
+        let goes_on = |position: i64| {
+            let entry = self.entries.iter().find(|entry| entry.position == position);
+            entry.is_some_and(|entry| entry.retires_at.is_none_or(|at| at > now))
+        };
+        let short = self.rows.iter().filter(|row| row.longest_ttl < ttl).map(|row| row.position);
+        short.filter(|position| goes_on(*position)).collect()
     }
 
     /// The public keys to publish: those that sign, will sign, or have signed what is not expired.
@@ -134,18 +153,19 @@ impl Ring {
         self.rows.iter().map(|row| row.longest_ttl).max().unwrap_or(0)
     }
 
-    /// The keys whose tokens had all expired before a moment.
-    pub fn forgotten(&self, before: Time) -> Vec<String> {
+    /// The turns whose tokens had all expired before a moment.
+    pub fn forgotten(&self, before: Time) -> Vec<i64> {
         let old = self.entries.iter().filter(|entry| entry.forgotten_at.is_some_and(|at| at < before));
-        old.map(|entry| entry.key.kid.clone()).collect()
+        old.map(|entry| entry.position).collect()
     }
 
-    /// Every row and where it is in its life. A key whose secret is gone has expired.
+    /// Every turn and where it is in its life. That of a key whose secret is gone has expired.
     pub fn states(&self, now: Time) -> Vec<(&StoredKey, State)> {
-        let active = self.signing(now).map(|key| key.kid.as_str());
-        let state = |row: &StoredKey| match self.find(&row.kid) {
+        let active = self.active(now).map(|entry| entry.position);
+        let state = |row: &StoredKey| match self.entries.iter().find(|entry| entry.position == row.position) {
             _ if row.revoked_at.is_some() => State::Revoked,
-            _ if active == Some(&row.kid) => State::Active,
+            _ if self.broken.contains(&row.kid) => State::Broken,
+            _ if active == Some(row.position) => State::Active,
             _ if row.activates_at > now => State::Pending,
             Some(entry) if entry.forgotten_at.is_some_and(|at| at > now) => State::Retired,
             _ => State::Expired,
@@ -157,6 +177,9 @@ impl Ring {
 impl Entry {
     /// Whether a token of this `iat` can be one of its own: once another key has taken over, it signs no more.
     pub fn may_have_signed(&self, iat: i64) -> bool {
-        self.retires_at.is_none_or(|at| iat <= at.unix())
+        // A private key signs here alone, on a server that may not have heard of its follower yet. Of a secret nobody
+        // knows who else holds it.
+        let slack = if self.key.algorithm.has_public_key() { HEARING } else { 0 };
+        self.retires_at.is_none_or(|at| iat <= at.plus(slack).unix())
     }
 }

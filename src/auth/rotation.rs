@@ -9,8 +9,8 @@ use crate::{
     app::App,
     config::Config,
     error::Error,
-    model::{Algorithm, SecretId, StoredKey, Time},
-    store::{NewKey, Revoked, Store},
+    model::{StoredKey, Time},
+    store::{NewKey, Resealed, Revoked, Store},
 };
 
 /// How long others may keep the published keys, in seconds.
@@ -76,9 +76,11 @@ pub async fn prepare(
     now: Time,
     duty: Duty,
 ) -> Result<Ring, KeyError> {
-    let noted = match store.secret().await? {
-        Some(noted) => noted,
-        None => store.adopt_secret(secrets.current.id.clone(), now).await?,
+    let noted = match (store.secret().await?, duty) {
+        (Some(noted), _) => noted,
+        (None, Duty::Serve) => store.adopt_secret(secrets.current.id.clone(), now).await?,
+        // A command makes nothing with it, and may have been given the wrong one.
+        (None, Duty::Command) => secrets.current.id.clone(),
     };
     let sealing = secrets.by_id(&noted).ok_or(KeyError::WrongSecret)?;
     let rows = store.signing_keys().await?;
@@ -94,18 +96,19 @@ pub async fn prepare(
         tracing::warn!(event = "secret_replaced");
     }
     let ttl = lifetime(config)?;
-    if ring.longest_ttl() < ttl {
-        store.lengthen_keys(ttl).await?;
-    }
     let is_ready = ring.signing(now).is_some_and(|key| {
         key.algorithm == config.algorithm && (key.public.is_some() || key.kid == secrets.current.hs256.kid)
     });
-    if !is_ready {
+    if is_ready {
+        store.lengthen_keys(ring.shorter(now, ttl), ttl).await?;
+    } else {
         let new = keys::make(&secrets.current, config.algorithm, now, now, ttl)?;
-        tracing::info!(event = "signing_key_switched", kid = new.kid, algorithm = new.algorithm);
+        let kid = new.kid.clone();
         if !store.switch_key(new).await? {
-            return Err(KeyError::Hs256Revoked);
+            let is_revoked = rows.iter().any(|row| row.kid == kid && row.revoked_at.is_some());
+            return Err(if is_revoked { KeyError::Hs256Revoked } else { KeyError::Changed });
         }
+        tracing::info!(event = "signing_key_switched", kid, algorithm = config.algorithm.name());
     }
     Ok(Ring::open(store.signing_keys().await?, secrets, &secrets.current.id, &ring))
 }
@@ -119,11 +122,14 @@ async fn replace(
     now: Time,
 ) -> Result<(), KeyError> {
     let mut sealed = Vec::new();
+    let mut rows: Vec<&StoredKey> = rows.iter().collect();
+    rows.sort_by_key(|row| row.position);
     for row in rows {
         let (Some(old), Some(algorithm)) = (&row.sealed, row.algorithm()) else { continue };
         let about = keys::about(&row.kid, algorithm);
         let private = previous.open(old, &about).ok_or_else(|| KeyError::Broken(row.kid.clone()))?;
-        sealed.push((row.kid.clone(), current.seal(&private, &about)?));
+        let new = current.seal(&private, &about)?;
+        sealed.push(Resealed { position: row.position, old: old.clone(), new });
     }
     if store.replace_secret(previous.id.clone(), current.id.clone(), sealed, now).await? {
         return Ok(());
@@ -149,13 +155,23 @@ pub async fn reload(app: &App) -> Result<(), Error> {
     if ring.is_of(&rows) {
         return Ok(());
     }
-    let Some(noted) = app.store.secret().await? else { return Ok(()) };
+    // Somebody may have deleted it.
+    let noted = app.store.secret().await?.unwrap_or_else(|| app.secrets.current.id.clone());
+    if app.secrets.by_id(&noted).is_none() {
+        tracing::error!(event = "secret_replaced_elsewhere", "this process has the old SECRET_KEY: start it again");
+    }
     let ring = Ring::open(rows, &app.secrets, &noted, &ring);
     for kid in ring.broken() {
         tracing::error!(event = "signing_key_broken", kid);
     }
-    tracing::info!(event = "signing_keys_read", signing = ring.signing(app.clock.now()).map(|key| key.kid.as_str()));
+    let now = app.clock.now();
+    tracing::info!(event = "signing_keys_read", signing = ring.signing(now).map(|key| key.kid.as_str()));
+    // A command may have made a key without knowing how long this server's tokens live.
+    let short = ring.shorter(now, lifetime(&app.config)?);
     app.tokens.set_ring(ring);
+    if !short.is_empty() {
+        app.store.lengthen_keys(short, lifetime(&app.config)?).await?;
+    }
     Ok(())
 }
 
@@ -168,10 +184,13 @@ pub enum Refused {
          SECRET_KEY_PREVIOUS); to have keys that rotate, set ALGORITHM to EdDSA or ES256"
     )]
     Hs256,
+    /// The server signs with another algorithm.
+    #[error("the server does not sign with ALGORITHM yet: start it with this setting, which switches the key")]
+    NotSwitched,
     /// The key to be revoked is all there is.
     #[error(
-        "this key signs, and HS256 has no other: replace SECRET_KEY without SECRET_KEY_PREVIOUS, or set ALGORITHM to \
-         EdDSA or ES256 and start the server"
+        "this key signs, and HS256 has no other: replace SECRET_KEY (with SECRET_KEY_PREVIOUS), or set ALGORITHM to \
+         EdDSA or ES256, and start the server; then revoke it"
     )]
     Hs256Signs,
     /// No key has this id.
@@ -211,7 +230,7 @@ pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
     let every = i64::try_from(every.as_secs()).map_err(Error::internal)?;
     let newest = app.tokens.ring().newest(app.config.algorithm);
     let due_before = now.plus(LEAD - every);
-    if !app.config.algorithm.has_public_key() || newest.is_none_or(|at| at > due_before) {
+    if !app.config.algorithm.has_public_key() || newest.is_some_and(|at| at > due_before) {
         return Ok(());
     }
     let new = next(app, now, LEAD).await?;
@@ -228,16 +247,19 @@ async fn next(app: &App, now: Time, lead: i64) -> Result<NewKey, Refused> {
     if !algorithm.has_public_key() {
         return Err(Refused::Hs256);
     }
-    let sealing = sealing(app).await?;
-    let is_first = app.tokens.ring().newest(algorithm).is_none();
-    let activates_at = if is_first { now } else { now.plus(lead) };
+    let sealing = sealing(app, now).await?;
+    let activates_at = match app.tokens.ring().signing(now) {
+        Some(key) if key.algorithm != algorithm => return Err(Refused::NotSwitched),
+        Some(_) => now.plus(lead),
+        None => now,
+    };
     Ok(keys::make(sealing, algorithm, now, activates_at, lifetime(&app.config)?)?)
 }
 
 /// The secret under which this database's private keys are encrypted.
-async fn sealing(app: &App) -> Result<&Derived, Refused> {
-    let noted: Option<SecretId> = app.store.secret().await.map_err(Error::from)?;
-    noted.and_then(|noted| app.secrets.by_id(&noted)).ok_or(Refused::Changed)
+async fn sealing(app: &App, now: Time) -> Result<&Derived, Refused> {
+    let noted = app.store.adopt_secret(app.secrets.current.id.clone(), now).await.map_err(Error::from)?;
+    app.secrets.by_id(&noted).ok_or(Refused::Changed)
 }
 
 /// Revokes a key: what it signed counts no more, from now on. If it is the one that signs, the next one takes over.
@@ -246,17 +268,18 @@ async fn sealing(app: &App) -> Result<&Derived, Refused> {
 /// [`Refused`]
 pub async fn revoke(app: &App, now: Time, kid: &str) -> Result<(), Refused> {
     reload(app).await?;
-    let ring = app.tokens.ring();
-    let signs = ring.signing(now).filter(|key| key.kid == kid).map(|key| key.algorithm);
-    let next = match signs {
-        Some(Algorithm::Hs256) => return Err(Refused::Hs256Signs),
-        Some(algorithm) => Some(keys::make(sealing(app).await?, algorithm, now, now, lifetime(&app.config)?)?),
-        None => None,
+    let algorithm = app.tokens.ring().signing(now).map_or(app.config.algorithm, |key| key.algorithm);
+    let next = if algorithm.has_public_key() {
+        Some(keys::make(sealing(app, now).await?, algorithm, now, now, lifetime(&app.config)?)?)
+    } else {
+        None
     };
     match app.store.revoke_key(kid.to_owned(), next, now).await.map_err(Error::from)? {
         Revoked::Done => tracing::warn!(event = "signing_key_revoked", kid),
         Revoked::Before => return Err(Refused::Before),
         Revoked::Unknown => return Err(Refused::Unknown),
+        Revoked::Signs => return Err(Refused::Hs256Signs),
+        Revoked::Changed => return Err(Refused::Changed),
     }
     Ok(reload(app).await?)
 }

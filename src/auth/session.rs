@@ -84,8 +84,8 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
         return Err(refused("unknown"));
     };
     let stronger = if outdated { rehash(app, password).await } else { None };
-    let (user, salt) = (account.user.clone(), Salt::from_bytes(random::bytes()?));
-    let session = begin(app, now, client, &user, user_agent)?;
+    let salt = Salt::from_bytes(random::bytes()?);
+    let session = begin(app, now, client, account.user.id.clone(), user_agent)?;
     let new = NewSession {
         id: session.id.clone(),
         user_id: session.user_id.clone(),
@@ -98,9 +98,8 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
         user_agent: session.user_agent.clone(),
         others: MOST - 1,
     };
-    if !app.store.open_session(new, stored, stronger).await? {
-        return Err(refused("changed"));
-    }
+    // As it is now: since it was read, its roles may be others.
+    let user = app.store.open_session(new, stored, stronger).await?.ok_or_else(|| refused("changed"))?;
     tracing::info!(event = "login", user_id = %user.id, session_id = %session.id, address = %client.address);
     opened(app, now, &user, &session, &salt)
 }
@@ -118,12 +117,12 @@ async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
 }
 
 /// A session as it begins.
-fn begin(app: &App, now: Time, client: Client, user: &User, user_agent: Option<String>) -> Result<Session, Error> {
+fn begin(app: &App, now: Time, client: Client, user_id: UserId, user_agent: Option<String>) -> Result<Session, Error> {
     let after = |time: std::time::Duration| i64::try_from(time.as_secs()).map(|s| now.plus(s)).map_err(Error::internal);
     let expires_at = after(app.config.session_ttl)?;
     Ok(Session {
         id: random::id(now)?,
-        user_id: user.id.clone(),
+        user_id,
         generation: 0,
         rotated_at: now,
         successor_used_at: None,
@@ -141,7 +140,7 @@ fn begin(app: &App, now: Time, client: Client, user: &User, user_agent: Option<S
 /// The tokens of a session as it is stored. Its refresh token comes out the same each time.
 pub(super) fn opened(app: &App, now: Time, user: &User, session: &Session, salt: &Salt) -> Result<Opened, Error> {
     let Session { id, generation, secret_id, .. } = session;
-    let grant = Grant { user, session_id: id, generation: *generation, session_expires_at: session.expires_at };
+    let grant = Grant { user, session_id: id, generation: *generation, session_expires_at: session.refresh_expires_at };
     Ok(Opened {
         access: app.tokens.issue(now, grant)?,
         refresh_token: RefreshToken::issue(&app.secrets, secret_id, id, *generation, salt)?,
@@ -170,22 +169,21 @@ async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error
     if user.disabled_at.is_some() {
         return Err(Error::SessionEnded);
     }
-    note_use(app, now, &verified, &session).await;
+    note_use(app, now, &verified, &session).await?;
     Ok(Principal { user, session })
 }
 
-/// Notes that the session is in use, and that the tokens of its last rotation have arrived.
-async fn note_use(app: &App, now: Time, verified: &Verified, session: &Session) {
+/// Notes that the session is in use, and writes down that the tokens of its last rotation have arrived: from now on
+/// the refresh token before it is a stolen one. What cannot be written is not served.
+async fn note_use(app: &App, now: Time, verified: &Verified, session: &Session) -> Result<(), Error> {
     let is_successor = session.generation > 0 && verified.generation == Some(session.generation);
     if is_successor && session.successor_used_at.is_none() {
-        // The session is known to be alive, so the request is served all the same; the next one will try again.
-        if let Err(error) = app.store.record_successor(session.id.clone(), session.generation, now).await {
-            tracing::warn!(event = "successor_not_recorded", session_id = %session.id, %error);
-        }
+        app.store.record_successor(session.id.clone(), session.generation, now).await?;
     }
     if session.last_used_at.plus(USE_PRECISION) <= now {
         app.uses.note(session.id.clone(), now);
     }
+    Ok(())
 }
 
 /// When sessions were last used, until somebody writes it down.
@@ -219,8 +217,7 @@ pub async fn list(app: &App, now: Time, caller: &Principal) -> Result<Vec<Sessio
     if let Err(error) = record_uses(app).await {
         tracing::warn!(event = "uses_not_recorded", %error);
     }
-    let sessions = app.store.living_sessions(Some(&caller.user.id), now).await?;
-    Ok(sessions.into_iter().map(|(session, _)| session).collect())
+    Ok(app.store.sessions_of(&caller.user.id, now).await?)
 }
 
 /// Ends a session of the caller, whichever that is. Somebody else's, or none, stays as it is.
@@ -289,8 +286,8 @@ pub async fn logout(
     }
     if let Some(token) = refresh {
         let token = RefreshToken::parse(token).ok_or(Error::InvalidToken)?;
-        let salt = app.store.session_salt(&token.session_id).await?.ok_or(Error::InvalidToken)?;
-        if !token.is_genuine(&app.secrets, &salt) {
+        let check = app.store.refresh_check(&token.session_id).await?.ok_or(Error::InvalidToken)?;
+        if !token.is_genuine(&app.secrets, &check) {
             return Err(Error::InvalidToken);
         }
         ending.push((None, token.session_id));

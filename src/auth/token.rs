@@ -55,7 +55,7 @@ pub struct Grant<'a> {
     pub session_id: &'a SessionId,
     /// Which of the session's refresh tokens it goes with.
     pub generation: i64,
-    /// When the session ends: no token outlives it.
+    /// When the session ends if it is not refreshed: no token outlives it.
     pub session_expires_at: Time,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use super::{rotation, session};
 use crate::{app::App, error::Error, model::Time};
@@ -10,43 +10,49 @@ use crate::{app::App, error::Error, model::Time};
 /// How often the ring is read again: what a command changes holds within a second.
 const HEARING: Duration = Duration::from_millis(400);
 
-/// How many hearings there are between two times of writing down which sessions were used: 4 s.
-const USES: u64 = 10;
+/// How often it is written down which sessions were used.
+const USES: Duration = Duration::from_secs(4);
 
-/// How many there are between two rounds: 60 s.
-const ROUND: u64 = 150;
+/// How often keys are rotated that have come of age, and what is old is deleted.
+const ROUND: Duration = Duration::from_mins(1);
 
 /// How many sessions are deleted in one transaction, and how long others may write before the next.
 const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest life of an access token, in seconds: so long an ended session may still be asked for.
-const KEPT: i64 = 24 * 60 * 60;
+/// An hour more than the longest life of an access token, in seconds: so long, an ended session may be asked for.
+const KEPT: i64 = 25 * 60 * 60;
 
-/// Does it for as long as it is polled. A panic is a bug, and ends one run of it, not the server.
+/// Does it for as long as it is polled. Each part has a task of its own: hearing of keys waits for nothing else. A
+/// panic is a bug, and ends one run of its part, not the server.
 pub async fn run(app: Arc<App>) {
-    loop {
-        // A set ends its tasks when it is dropped.
-        let mut tasks = JoinSet::new();
-        tasks.spawn(work(app.clone()));
-        tasks.join_next().await;
-        tracing::error!(event = "upkeep_failed");
-        tokio::time::sleep(HEARING).await;
-    }
+    tokio::join!(
+        again_and_again(&app, HEARING, |app, _| async move {
+            report("signing_keys_not_read", rotation::reload(&app).await)
+        }),
+        again_and_again(
+            &app,
+            USES,
+            |app, _| async move { report("uses_not_recorded", session::record_uses(&app).await) }
+        ),
+        again_and_again(&app, ROUND, |app, now| async move { round(&app, now).await }),
+    );
 }
 
-async fn work(app: Arc<App>) {
-    let mut hearings = tokio::time::interval(HEARING);
-    hearings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for n in 1_u64.. {
-        hearings.tick().await;
-        let now = app.clock.now();
-        report("signing_keys_not_read", rotation::reload(&app).await);
-        if n % USES == 0 {
-            report("uses_not_recorded", session::record_uses(&app).await);
-        }
-        if n % ROUND == 1 {
-            round(&app, now).await;
+async fn again_and_again<F, W>(app: &Arc<App>, every: Duration, work: F)
+where
+    F: Fn(Arc<App>, Time) -> W,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A set ends its tasks when it is dropped.
+        let mut task = JoinSet::new();
+        task.spawn(work(app.clone(), app.clock.now()));
+        if let Some(Err(error)) = task.join_next().await {
+            tracing::error!(event = "upkeep_failed", %error);
         }
     }
 }

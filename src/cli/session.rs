@@ -35,11 +35,14 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
     let now = app.clock.now();
     match command {
         Command::List { user, json } => {
-            let user = match user {
-                Some(name) => Some(user::find(app, &name).await?),
-                None => None,
+            let sessions = match user {
+                None => app.store.living_sessions(now).await?,
+                Some(name) => {
+                    let user = user::find(app, &name).await?;
+                    let sessions = app.store.sessions_of(&user.id, now).await?;
+                    sessions.into_iter().map(|session| (session, user.username.clone())).collect()
+                }
             };
-            let sessions = app.store.living_sessions(user.as_ref().map(|user| &user.id), now).await?;
             print::sessions(&sessions, &app.secrets.current.id, json)?;
         }
         Command::End(Which { id: Some(id), .. }) => {

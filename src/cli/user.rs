@@ -111,12 +111,12 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
             account::set_password(app, app.clock.now(), &user, password).await.map_err(explain)?;
         }
         Command::Grant { name, role } => {
-            let user = find(app, &name).await?;
-            account::set_roles(app, now, &user, user.roles.and(&role)?).await?;
+            let role = Roles::one(&role)?;
+            account::change_roles(app, now, &find(app, &name).await?, |roles| roles.and(&role)).await?;
         }
         Command::Revoke { name, role } => {
-            let user = find(app, &name).await?;
-            account::set_roles(app, now, &user, user.roles.without(&role)?).await?;
+            let role = Roles::one(&role)?;
+            account::change_roles(app, now, &find(app, &name).await?, |roles| roles.without(&role)).await?;
         }
     }
     Ok(())

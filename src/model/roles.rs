@@ -19,31 +19,39 @@ impl Roles {
     /// # Errors
     /// The name that does not match `[a-z][a-z0-9_-]{0,31}`.
     pub fn with<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidRole> {
-        let mut names: Vec<&str> = names.into_iter().filter(|name| *name != USER).collect();
-        if let Some(bad) = names.iter().find(|name| !is_role(name)) {
-            return Err(InvalidRole((*bad).to_owned()));
+        let names: Vec<&str> = names.into_iter().collect();
+        match names.iter().find(|name| !is_role(name)) {
+            Some(bad) => Err(InvalidRole((*bad).to_owned())),
+            None => Ok(Self::sorted(names)),
         }
+    }
+
+    /// A role by its name.
+    ///
+    /// # Errors
+    /// The name cannot be a role.
+    pub fn one(name: &str) -> Result<Self, InvalidRole> {
+        Self::with([name])
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self::sorted(self.iter().chain(others.iter()).collect())
+    }
+
+    /// These without those; `user` stays.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        Self::sorted(self.iter().filter(|role| !others.has(role)).collect())
+    }
+
+    fn sorted(mut names: Vec<&str>) -> Self {
+        names.retain(|name| *name != USER);
         names.sort_unstable();
         names.dedup();
         names.insert(0, USER);
-        Ok(Self(names.join(" ")))
-    }
-
-    /// These and one more.
-    ///
-    /// # Errors
-    /// The name cannot be a role.
-    pub fn and(&self, name: &str) -> Result<Self, InvalidRole> {
-        Self::with(self.iter().chain([name]))
-    }
-
-    /// These without one; `user` stays.
-    ///
-    /// # Errors
-    /// The name cannot be a role.
-    pub fn without(&self, name: &str) -> Result<Self, InvalidRole> {
-        Self::with([name])?;
-        Self::with(self.iter().filter(|role| *role != name))
+        Self(names.join(" "))
     }
 
     /// Whether this is one of them.

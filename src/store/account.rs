@@ -293,30 +293,31 @@ impl Store {
         .await
     }
 
-    /// Deletes an account whose password was verified, unless it is the last admin that can log in.
+    /// Deletes an account whose password was verified in this session, unless it is the last admin that can log in.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn delete_own(&self, id: UserId, verified: PasswordHash, now: Time) -> Result<Deletion, Error> {
+    pub async fn delete_own(
+        &self,
+        id: UserId,
+        verified: PasswordHash,
+        session_id: SessionId,
+        now: Time,
+    ) -> Result<Deletion, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let others = sqlx::query_scalar!(
-                    r#"SELECT COUNT(*) AS "n!" FROM users
-                       WHERE ' ' || roles || ' ' LIKE '% admin %' AND id <> $1 AND disabled_at IS NULL"#,
-                    id
-                )
-                .fetch_one(&mut *tx)
-                .await?;
                 let Some(user) = by_id(&mut *tx, &id).await? else { return Ok(Deletion::Changed) };
-                if others == 0 && user.roles.has(ADMIN) {
+                if user.roles.has(ADMIN) && !has_other_admin(&mut *tx, &id).await? {
                     return Ok(Deletion::LastAdmin);
                 }
                 let last = last_issue(&mut *tx, &id, now).await?;
                 let row = sqlx::query_scalar!(
                     r#"DELETE FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+                         AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $3 AND ended_at IS NULL)
                        RETURNING id AS "id!""#,
                     id,
-                    verified
+                    verified,
+                    session_id
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok(Deletion::Changed);
@@ -336,8 +337,18 @@ pub enum Deletion {
     Done,
     /// It is the last admin that can log in, and stays.
     LastAdmin,
-    /// Since its password was verified, that was changed, or the account disabled or deleted.
+    /// Since its password was verified, that was changed, or the session ended.
     Changed,
+}
+
+/// Whether another admin can log in.
+async fn has_other_admin(tx: &mut Conn, id: &UserId) -> Result<bool, Error> {
+    let others = sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "n!" FROM users
+           WHERE ' ' || roles || ' ' LIKE '% admin %' AND id <> $1 AND disabled_at IS NULL"#,
+        id
+    );
+    Ok(others.fetch_one(tx).await? > 0)
 }
 
 /// The account with this id.

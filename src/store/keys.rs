@@ -1,8 +1,8 @@
 use super::{Conn, Error, Store};
 use crate::model::{SecretId, StoredKey, Time};
 
-/// A key to be added to the ring.
-#[derive(Debug, Clone)]
+/// A key to be added to the ring. It has no Debug form: what is encrypted in it is not to be printed.
+#[derive(Clone)]
 pub struct NewKey {
     /// Its id.
     pub kid: String,
@@ -20,6 +20,16 @@ pub struct NewKey {
     pub longest_ttl: i64,
 }
 
+/// A private key, encrypted under one secret and under the next.
+pub struct Resealed {
+    /// Of its row.
+    pub position: i64,
+    /// As it is stored.
+    pub old: Vec<u8>,
+    /// As it will be.
+    pub new: Vec<u8>,
+}
+
 /// What became of a key that was to be revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoked {
@@ -29,6 +39,10 @@ pub enum Revoked {
     Before,
     /// There is no such key.
     Unknown,
+    /// It signs, and there is none to follow it. Nothing was changed.
+    Signs,
+    /// The `SECRET_KEY` was replaced since the next key was made. Nothing was changed.
+    Changed,
 }
 
 impl Store {
@@ -64,8 +78,8 @@ impl Store {
         .await
     }
 
-    /// Replaces the noted `SECRET_KEY`, and with it what encrypts each private key: all or nothing. False: somebody
-    /// replaced it, or changed the ring, since `sealed` was made.
+    /// Replaces the noted `SECRET_KEY`, and with it what encrypts each private key: all or nothing. `sealed` has each
+    /// key's old and new form. False: somebody replaced it, or changed the ring, since the old ones were read.
     ///
     /// # Errors
     /// [`Error`]
@@ -73,19 +87,28 @@ impl Store {
         &self,
         previous: SecretId,
         current: SecretId,
-        sealed: Vec<(String, Vec<u8>)>,
+        sealed: Vec<Resealed>,
         now: Time,
     ) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
+                let found = sqlx::query!(
+                    r#"SELECT position AS "position!", sealed AS "sealed!" FROM signing_keys
+                       WHERE sealed IS NOT NULL ORDER BY position"#
+                )
+                .fetch_all(&mut *tx)
+                .await?;
+                let is_same = found.len() == sealed.len()
+                    && found
+                        .iter()
+                        .zip(&sealed)
+                        .all(|(row, key)| row.position == key.position && row.sealed == key.old);
                 let replaced = sqlx::query_scalar!(
-                    r#"UPDATE secrets SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL
-                       AND (SELECT COUNT(*) FROM signing_keys WHERE sealed IS NOT NULL) = $3
+                    r#"UPDATE secrets SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND $3
                        RETURNING id AS "id!""#,
                     previous,
                     now,
-                    // A ring of more keys than an i64 counts is none.
-                    i64::try_from(sealed.len()).unwrap_or(-1)
+                    is_same
                 );
                 if replaced.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok(false);
@@ -98,14 +121,10 @@ impl Store {
                 )
                 .execute(&mut *tx)
                 .await?;
-                for (kid, sealed) in sealed {
-                    sqlx::query!(
-                        "UPDATE signing_keys SET sealed = $2 WHERE kid = $1 AND sealed IS NOT NULL",
-                        kid,
-                        sealed
-                    )
-                    .execute(&mut *tx)
-                    .await?;
+                for Resealed { position, new, .. } in sealed {
+                    sqlx::query!("UPDATE signing_keys SET sealed = $2 WHERE position = $1", position, new)
+                        .execute(&mut *tx)
+                        .await?;
                 }
                 Ok(true)
             })
@@ -141,109 +160,85 @@ impl Store {
                     unless_after,
                     new.algorithm
                 );
-                if newer.fetch_one(&mut *tx).await? > 0 {
+                if newer.fetch_one(&mut *tx).await? > 0 || !is_current(&mut *tx, &new.secret_id).await? {
                     return Ok(false);
                 }
-                insert(tx, new).await
+                insert(tx, new).await?;
+                Ok(true)
             })
         })
         .await
     }
 
-    /// Makes `new` the key that signs from its activation on, and takes back those that were to follow. A key that
-    /// was in the ring before takes its turn again. False: it is revoked.
+    /// Makes it this key's turn, and takes back the turns that were to follow. False: the key was revoked once, or
+    /// the `SECRET_KEY` replaced; nothing was changed.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn switch_key(&self, new: NewKey) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
+                let revoked = sqlx::query_scalar!(
+                    r#"SELECT COUNT(*) AS "n!" FROM signing_keys WHERE kid = $1 AND revoked_at IS NOT NULL"#,
+                    new.kid
+                );
+                if revoked.fetch_one(&mut *tx).await? > 0 || !is_current(&mut *tx, &new.secret_id).await? {
+                    return Ok(false);
+                }
+                // What was made later than now was made under another clock, and may have signed.
                 sqlx::query!(
-                    "DELETE FROM signing_keys WHERE activates_at > $1 AND revoked_at IS NULL",
+                    "DELETE FROM signing_keys WHERE activates_at > $1 AND created_at <= $1 AND revoked_at IS NULL",
                     new.activates_at
                 )
                 .execute(&mut *tx)
                 .await?;
-                let (kid, now, ttl) = (new.kid.clone(), new.activates_at, new.longest_ttl);
-                insert(&mut *tx, new).await?;
-                let key = sqlx::query_scalar!(
-                    r#"UPDATE signing_keys
-                       SET activates_at = $2, longest_ttl = CASE WHEN longest_ttl < $3 THEN $3 ELSE longest_ttl END,
-                           position = 1 + (SELECT COALESCE(MAX(position), 0) FROM signing_keys)
-                       WHERE kid = $1 AND revoked_at IS NULL RETURNING kid AS "kid!""#,
-                    kid,
-                    now,
-                    ttl
-                );
-                Ok(key.fetch_optional(tx).await?.is_some())
+                insert(tx, new).await?;
+                Ok(true)
             })
         })
         .await
     }
 
-    /// Revokes a key and forgets its private half. With `next` it is the one that signs, and its
-    /// follower takes over now: the one that was to do so anyway, or `next`.
+    /// Revokes a key and forgets its private half. If it is the one that signs, its follower takes over now: the one
+    /// that was to do so anyway, or `next`.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn revoke_key(&self, kid: String, next: Option<NewKey>, now: Time) -> Result<Revoked, Error> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let revoked = sqlx::query_scalar!(
-                    r#"UPDATE signing_keys SET revoked_at = $2, sealed = NULL WHERE kid = $1 AND revoked_at IS NULL
-                       RETURNING kid AS "kid!""#,
-                    kid,
-                    now
-                );
-                if revoked.fetch_optional(&mut *tx).await?.is_none() {
-                    let known = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM signing_keys WHERE kid = $1"#, kid);
-                    let is_known = known.fetch_one(tx).await? > 0;
-                    return Ok(if is_known { Revoked::Before } else { Revoked::Unknown });
-                }
-                let Some(next) = next else { return Ok(Revoked::Done) };
-                let promoted = sqlx::query_scalar!(
-                    r#"UPDATE signing_keys SET activates_at = $1
-                       WHERE kid = (SELECT kid FROM signing_keys
-                                    WHERE activates_at > $1 AND revoked_at IS NULL AND algorithm = $2
-                                    ORDER BY activates_at, position LIMIT 1)
-                       RETURNING kid AS "kid!""#,
-                    now,
-                    next.algorithm
-                );
-                if promoted.fetch_optional(&mut *tx).await?.is_none() {
-                    insert(tx, next).await?;
-                }
-                Ok(Revoked::Done)
-            })
-        })
-        .await
+        self.write(move |tx| Box::pin(async move { revoke(tx, kid, next, now).await })).await
     }
 
-    /// Notes that tokens live longer than they did when the keys were made.
+    /// Notes that tokens of these turns live longer than was thought when they were made.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn lengthen_keys(&self, ttl: i64) -> Result<(), Error> {
+    pub async fn lengthen_keys(&self, positions: Vec<i64>, ttl: i64) -> Result<(), Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query!("UPDATE signing_keys SET longest_ttl = $1 WHERE longest_ttl < $1", ttl)
-                    .execute(tx)
+                for position in positions {
+                    sqlx::query!(
+                        "UPDATE signing_keys SET longest_ttl = $2 WHERE position = $1 AND longest_ttl < $2",
+                        position,
+                        ttl
+                    )
+                    .execute(&mut *tx)
                     .await?;
+                }
                 Ok(())
             })
         })
         .await
     }
 
-    /// Deletes keys that retired long ago.
+    /// Deletes turns that ended long ago.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn delete_keys(&self, kids: Vec<String>) -> Result<(), Error> {
+    pub async fn delete_keys(&self, positions: Vec<i64>) -> Result<(), Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                for kid in kids {
-                    sqlx::query!("DELETE FROM signing_keys WHERE kid = $1 AND revoked_at IS NULL", kid)
+                for position in positions {
+                    sqlx::query!("DELETE FROM signing_keys WHERE position = $1 AND revoked_at IS NULL", position)
                         .execute(&mut *tx)
                         .await?;
                 }
@@ -254,21 +249,70 @@ impl Store {
     }
 }
 
-/// Adds a key, unless it is there, or belongs to a secret that was replaced: nobody could decrypt it.
-async fn insert(tx: &mut Conn, new: NewKey) -> Result<bool, Error> {
-    let NewKey { kid, algorithm, sealed, secret_id, created_at, activates_at, longest_ttl } = new;
-    let inserted = sqlx::query!(
+async fn revoke(tx: &mut Conn, kid: String, next: Option<NewKey>, now: Time) -> Result<Revoked, Error> {
+    let known = sqlx::query!(
+        r#"SELECT COUNT(*) AS "turns!", COUNT(revoked_at) AS "revoked!" FROM signing_keys WHERE kid = $1"#,
+        kid
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if known.turns == known.revoked {
+        return Ok(if known.turns == 0 { Revoked::Unknown } else { Revoked::Before });
+    }
+    let signing = sqlx::query_scalar!(
+        "SELECT kid FROM signing_keys WHERE activates_at <= $1 AND revoked_at IS NULL
+         ORDER BY activates_at DESC, position DESC LIMIT 1",
+        now
+    );
+    let signs = signing.fetch_optional(&mut *tx).await?.is_none_or(|signing| signing == kid);
+    let follower = if signs {
+        let Some(next) = next else { return Ok(Revoked::Signs) };
+        if !is_current(&mut *tx, &next.secret_id).await? {
+            return Ok(Revoked::Changed);
+        }
+        Some(next)
+    } else {
+        None
+    };
+    sqlx::query!("UPDATE signing_keys SET revoked_at = $2, sealed = NULL WHERE kid = $1", kid, now)
+        .execute(&mut *tx)
+        .await?;
+    let Some(next) = follower else { return Ok(Revoked::Done) };
+    let promoted = sqlx::query_scalar!(
+        r#"UPDATE signing_keys SET activates_at = $1
+           WHERE position = (SELECT position FROM signing_keys
+                             WHERE activates_at > $1 AND revoked_at IS NULL AND algorithm = $2
+                             ORDER BY activates_at, position LIMIT 1)
+           RETURNING kid AS "kid!""#,
+        now,
+        next.algorithm
+    );
+    if promoted.fetch_optional(&mut *tx).await?.is_none() {
+        insert(tx, next).await?;
+    }
+    Ok(Revoked::Done)
+}
+
+/// Whether what is sealed under this secret can be read by a server that starts now.
+async fn is_current(tx: &mut Conn, secret_id: &SecretId) -> Result<bool, Error> {
+    let count =
+        sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM secrets WHERE id = $1 AND replaced_at IS NULL"#, secret_id);
+    Ok(count.fetch_one(tx).await? > 0)
+}
+
+async fn insert(tx: &mut Conn, new: NewKey) -> Result<(), Error> {
+    let NewKey { kid, algorithm, sealed, secret_id: _, created_at, activates_at, longest_ttl } = new;
+    sqlx::query!(
         "INSERT INTO signing_keys (kid, algorithm, sealed, created_at, activates_at, position, longest_ttl)
-         SELECT $1, $2, $3, $4, $5, (SELECT 1 + COALESCE(MAX(position), 0) FROM signing_keys), $6
-         WHERE EXISTS (SELECT 1 FROM secrets WHERE id = $7 AND replaced_at IS NULL)
-         ON CONFLICT (kid) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, (SELECT 1 + COALESCE(MAX(position), 0) FROM signing_keys), $6)",
         kid,
         algorithm,
         sealed,
         created_at,
         activates_at,
-        longest_ttl,
-        secret_id
-    );
-    Ok(inserted.execute(tx).await?.rows_affected() > 0)
+        longest_ttl
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -17,8 +17,8 @@ use futures_util::future::BoxFuture;
 use sqlx::{Connection, Pool, pool::PoolConnection};
 
 pub use account::{Deletion, NewUser};
-pub use keys::{NewKey, Revoked};
-pub use refresh::{Outcome, Return};
+pub use keys::{NewKey, Resealed, Revoked};
+pub use refresh::{Check, Outcome, Return};
 pub use revocation::Revocations;
 pub use session::NewSession;
 pub use sqlite::OpenError;

@@ -1,6 +1,17 @@
 use super::{Conn, Error, Store, session::known};
 use crate::model::{Salt, SecretId, Session, SessionId, Time, User, UserId};
 
+/// What a session's refresh tokens are checked with.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What their MACs cover.
+    pub salt: Salt,
+    /// Which `SECRET_KEY` made the current one.
+    pub secret_id: SecretId,
+    /// Of the current one.
+    pub generation: i64,
+}
+
 /// A refresh token of the right MAC that came back.
 #[derive(Debug, Clone)]
 pub struct Return {
@@ -16,6 +27,8 @@ pub struct Return {
     pub secret_id: SecretId,
     /// The token before the current one is still served if the current one was made at this time or later.
     pub retry_since: Time,
+    /// And not later than this: the clock may have been set back, by so much.
+    pub retry_until: Time,
     /// The same while nobody has used the current one.
     pub lost_since: Time,
 }
@@ -34,13 +47,17 @@ pub enum Outcome {
 }
 
 impl Store {
-    /// What the MAC of a session's refresh tokens covers.
+    /// What a session's refresh tokens are checked with.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn session_salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
-        let salt = sqlx::query_scalar!(r#"SELECT salt AS "salt: Salt" FROM sessions WHERE id = $1"#, id);
-        Ok(salt.fetch_optional(&self.readers).await?)
+    pub async fn refresh_check(&self, id: &SessionId) -> Result<Option<Check>, Error> {
+        let check = sqlx::query_as!(
+            Check,
+            r#"SELECT salt AS "salt: Salt", secret_id AS "secret_id: SecretId", generation FROM sessions WHERE id = $1"#,
+            id
+        );
+        Ok(check.fetch_optional(&self.readers).await?)
     }
 
     /// Rotates a session's refresh token, if the one that came back is the current one; ends the session if it is
@@ -79,7 +96,7 @@ impl Store {
 }
 
 async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
-    let Return { id, generation, now, refresh_expires_at, secret_id, retry_since, lost_since } = back;
+    let Return { id, generation, now, refresh_expires_at, secret_id, retry_since, retry_until, lost_since } = back;
     let next = generation + 1;
     let rotated = sqlx::query_scalar!(
         r#"UPDATE sessions
@@ -103,14 +120,15 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
     let retried = sqlx::query_scalar!(
         r#"UPDATE sessions SET last_used_at = CASE WHEN last_used_at < $3 THEN $3 ELSE last_used_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
-             AND (rotated_at >= $4 OR (successor_used_at IS NULL AND rotated_at >= $5))
+             AND ((rotated_at >= $4 AND rotated_at <= $6) OR (successor_used_at IS NULL AND rotated_at >= $5))
              AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
            RETURNING user_id AS "user_id!: UserId""#,
         id,
         next,
         now,
         retry_since,
-        lost_since
+        lost_since,
+        retry_until
     );
     if let Some(user_id) = retried.fetch_optional(&mut *tx).await? {
         let (user, session) = found(tx, &user_id, &id).await?;

@@ -61,7 +61,8 @@ pub(super) async fn cut_off(tx: &mut Conn, user_id: &UserId, last_issue: Time) -
     sqlx::query!(
         "INSERT INTO subject_cutoffs (user_id, not_before) VALUES ($1, $2)
          ON CONFLICT (user_id) DO UPDATE
-         SET not_before = CASE WHEN not_before < excluded.not_before THEN excluded.not_before ELSE not_before END",
+         SET not_before = CASE WHEN subject_cutoffs.not_before < excluded.not_before THEN excluded.not_before
+                               ELSE subject_cutoffs.not_before END",
         user_id,
         not_before
     )

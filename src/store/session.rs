@@ -1,6 +1,9 @@
 use super::{Conn, Db, Error, Store};
 use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Time, User, UserId};
 
+/// How far ahead of `now` another request's may be, in seconds: it may have come later and waited less.
+const CLOCK: i64 = 60;
+
 /// A session to be opened.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -86,7 +89,8 @@ impl Store {
     /// Records a login and opens its session: with the stronger hash that the login made of the same password if
     /// there is one, and with the oldest of too many sessions ended.
     ///
-    /// False: since `verified` was read, the account was disabled, deleted or given another password.
+    /// Answers the account as it is now. None: since `verified` was read, it was disabled, deleted or given another
+    /// password.
     ///
     /// # Errors
     /// [`Error`]
@@ -95,7 +99,7 @@ impl Store {
         new: NewSession,
         verified: PasswordHash,
         stronger: Option<PasswordHash>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<User>, Error> {
         self.write(move |tx| {
             Box::pin(async move {
                 let login = sqlx::query_scalar!(
@@ -108,7 +112,7 @@ impl Store {
                     stronger
                 );
                 if login.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 sqlx::query!(
                     "INSERT INTO sessions (id, user_id, salt, generation, rotated_at, secret_id, created_at,
@@ -139,7 +143,7 @@ impl Store {
                 )
                 .execute(&mut *tx)
                 .await?;
-                Ok(true)
+                super::account::by_id(tx, &new.user_id).await
             })
         })
         .await
@@ -175,11 +179,31 @@ impl Store {
         .await
     }
 
-    /// The sessions that are alive, of one account or of all, with the account's name; the newest first.
+    /// The sessions of an account that are alive, the newest first.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn living_sessions(&self, user_id: Option<&UserId>, now: Time) -> Result<Vec<(Session, String)>, Error> {
+    pub async fn sessions_of(&self, user_id: &UserId, now: Time) -> Result<Vec<Session>, Error> {
+        let sessions = sqlx::query_as!(
+            Session,
+            r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", generation, rotated_at AS "rotated_at: Time",
+                      successor_used_at AS "successor_used_at: Time", secret_id AS "secret_id: SecretId",
+                      created_at AS "created_at: Time", last_used_at AS "last_used_at: Time",
+                      refresh_expires_at AS "refresh_expires_at: Time", expires_at AS "expires_at: Time",
+                      ended_at AS "ended_at: Time", ip, user_agent
+               FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND refresh_expires_at > $2
+               ORDER BY created_at DESC, id DESC"#,
+            user_id,
+            now
+        );
+        Ok(sessions.fetch_all(&self.readers).await?)
+    }
+
+    /// Every session that is alive, with its account's name, the newest first.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn living_sessions(&self, now: Time) -> Result<Vec<(Session, String)>, Error> {
         let rows = sqlx::query!(
             r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.generation,
                       s.rotated_at AS "rotated_at: Time", s.successor_used_at AS "successor_used_at: Time",
@@ -188,9 +212,8 @@ impl Store {
                       s.expires_at AS "expires_at: Time", s.ended_at AS "ended_at: Time", s.ip, s.user_agent,
                       u.username
                FROM sessions s JOIN users u ON u.id = s.user_id
-               WHERE ($1 IS NULL OR s.user_id = $1) AND s.ended_at IS NULL AND s.refresh_expires_at > $2
+               WHERE s.ended_at IS NULL AND s.refresh_expires_at > $1
                ORDER BY s.created_at DESC, s.id DESC"#,
-            user_id,
             now
         )
         .fetch_all(&self.readers)
@@ -225,7 +248,7 @@ impl Store {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-                       WHERE id = $1 AND ($2 IS NULL OR user_id = $2) AND ended_at IS NULL
+                       WHERE id = $1 AND (user_id = $2 OR $2 IS NULL) AND ended_at IS NULL
                        RETURNING id AS "id!""#,
                     id,
                     user_id,
@@ -317,7 +340,8 @@ pub(super) async fn known(
 pub(super) async fn last_issue(tx: &mut Conn, user_id: &UserId, now: Time) -> Result<Time, Error> {
     let last =
         sqlx::query_scalar!(r#"SELECT MAX(last_used_at) AS "last?: Time" FROM sessions WHERE user_id = $1"#, user_id);
-    Ok(last.fetch_one(tx).await?.map_or(now, |last| last.max(now)))
+    // One of further ahead is of a clock that was wrong: that would void the account's tokens until then.
+    Ok(last.fetch_one(tx).await?.map_or(now, |last| last.clamp(now, now.plus(CLOCK))))
 }
 
 /// Ends the sessions of an account, but for one. Answers how many.
@@ -329,7 +353,7 @@ pub(super) async fn end_all_of(
 ) -> Result<u64, Error> {
     let ended = sqlx::query!(
         "UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-         WHERE user_id = $1 AND ($2 IS NULL OR id <> $2) AND ended_at IS NULL AND refresh_expires_at > $3",
+         WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL AND refresh_expires_at > $3",
         user_id,
         except,
         now
