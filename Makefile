@@ -39,7 +39,8 @@ browser:
 	cargo test --locked --test browser -- --ignored
 
 interop: tools
-	cargo test --locked --test interop -- --ignored
+	cargo build --locked --example axum
+	cargo test --locked --test interop -- --include-ignored
 	cargo test --locked --test process -- --ignored
 
 # The document against the server: every answer has a status, a type and a body that the document names.
