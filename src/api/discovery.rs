@@ -277,9 +277,9 @@ impl DiscoveryApi {
         let list = revocation::list(&context.app, context.now).await?;
         let (body, etag) = self.written.lock().unwrap_or_else(PoisonError::into_inner).of(&list, list.from(since));
         let (cache, any) = (max_age(revocation::CACHE_LIFE), "*".to_owned());
-        Ok(match held.has(&etag) {
-            true => RevocationsAnswer::NotModified(etag, cache, any),
-            false => RevocationsAnswer::Found(Prepared(body, PhantomData), etag, cache, any),
-        })
+        if held.has(&etag) {
+            return Ok(RevocationsAnswer::NotModified(etag, cache, any));
+        }
+        Ok(RevocationsAnswer::Found(Prepared(body, PhantomData), etag, cache, any))
     }
 }

@@ -68,7 +68,7 @@ pub struct Published {
 
 impl Ring {
     /// Opens these rows, which stand in the order in which they take over. Keys that `before` has opened are not
-    /// opened again; a row that does not open counts for nothing.
+    /// opened again; a private key that does not open counts for nothing.
     pub fn open(rows: Vec<StoredKey>, secrets: &Secrets, sealed_by: &SecretId, before: &Self) -> Self {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
         for row in &rows {
@@ -126,6 +126,11 @@ impl Ring {
     /// When the newest key of an algorithm takes over, or did.
     pub fn newest(&self, algorithm: Algorithm) -> Option<Time> {
         self.entries.iter().filter(|entry| entry.key.algorithm == algorithm).map(|entry| entry.activates_at).max()
+    }
+
+    /// The turns that are still to come, the next one first.
+    pub fn pending(&self, now: Time) -> Vec<i64> {
+        self.entries.iter().filter(|entry| entry.activates_at > now).map(|entry| entry.position).collect()
     }
 
     /// The turns that have not ended and know of no token that lives so long, in seconds.

@@ -9,8 +9,8 @@ use crate::{
     app::App,
     config::Config,
     error::Error,
-    model::{StoredKey, Time},
-    store::{NewKey, Resealed, Revoked, Store},
+    model::{Algorithm, StoredKey, Time},
+    store::{Follower, NewKey, Resealed, Revoked, Store},
 };
 
 /// How long others may keep the published keys, in seconds.
@@ -91,6 +91,11 @@ pub async fn prepare(
     if let Some(kid) = ring.broken().first() {
         return Err(KeyError::Broken(kid.clone()));
     }
+    // Before anything is changed.
+    let hs256 = &secrets.current.hs256.kid;
+    if config.algorithm == Algorithm::Hs256 && rows.iter().any(|row| row.kid == *hs256 && row.revoked_at.is_some()) {
+        return Err(KeyError::Hs256Revoked);
+    }
     if noted != secrets.current.id {
         replace(store, sealing, &secrets.current, &rows, now).await?;
         tracing::warn!(event = "secret_replaced");
@@ -105,8 +110,7 @@ pub async fn prepare(
         let new = keys::make(&secrets.current, config.algorithm, now, now, ttl)?;
         let kid = new.kid.clone();
         if !store.switch_key(new).await? {
-            let is_revoked = rows.iter().any(|row| row.kid == kid && row.revoked_at.is_some());
-            return Err(if is_revoked { KeyError::Hs256Revoked } else { KeyError::Changed });
+            return Err(KeyError::Changed);
         }
         tracing::info!(event = "signing_key_switched", kid, algorithm = config.algorithm.name());
     }
@@ -268,9 +272,11 @@ async fn sealing(app: &App, now: Time) -> Result<&Derived, Refused> {
 /// [`Refused`]
 pub async fn revoke(app: &App, now: Time, kid: &str) -> Result<(), Refused> {
     reload(app).await?;
-    let algorithm = app.tokens.ring().signing(now).map_or(app.config.algorithm, |key| key.algorithm);
+    let ring = app.tokens.ring();
+    let algorithm = ring.signing(now).map_or(app.config.algorithm, |key| key.algorithm);
     let next = if algorithm.has_public_key() {
-        Some(keys::make(sealing(app, now).await?, algorithm, now, now, lifetime(&app.config)?)?)
+        let spare = keys::make(sealing(app, now).await?, algorithm, now, now, lifetime(&app.config)?)?;
+        Some(Follower { pending: ring.pending(now), spare })
     } else {
         None
     };

@@ -21,6 +21,7 @@ pub(super) enum Command {
     /// Revoke a key: every token that it signed is void at once, and the next key signs.
     Revoke {
         /// Its id.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }

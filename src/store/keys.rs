@@ -20,6 +20,14 @@ pub struct NewKey {
     pub longest_ttl: i64,
 }
 
+/// Who takes over from a key that is revoked.
+pub struct Follower {
+    /// The turns that are to come, if they are still to come: the first of them.
+    pub pending: Vec<i64>,
+    /// Otherwise this one.
+    pub spare: NewKey,
+}
+
 /// A private key, encrypted under one secret and under the next.
 pub struct Resealed {
     /// Of its row.
@@ -199,12 +207,11 @@ impl Store {
         .await
     }
 
-    /// Revokes a key and forgets its private half. If it is the one that signs, its follower takes over now: the one
-    /// that was to do so anyway, or `next`.
+    /// Revokes a key and forgets its private half. If it is the one that signs, its follower takes over now.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn revoke_key(&self, kid: String, next: Option<NewKey>, now: Time) -> Result<Revoked, Error> {
+    pub async fn revoke_key(&self, kid: String, next: Option<Follower>, now: Time) -> Result<Revoked, Error> {
         self.write(move |tx| Box::pin(async move { revoke(tx, kid, next, now).await })).await
     }
 
@@ -249,7 +256,7 @@ impl Store {
     }
 }
 
-async fn revoke(tx: &mut Conn, kid: String, next: Option<NewKey>, now: Time) -> Result<Revoked, Error> {
+async fn revoke(tx: &mut Conn, kid: String, next: Option<Follower>, now: Time) -> Result<Revoked, Error> {
     let known = sqlx::query!(
         r#"SELECT COUNT(*) AS "turns!", COUNT(revoked_at) AS "revoked!" FROM signing_keys WHERE kid = $1"#,
         kid
@@ -267,7 +274,7 @@ async fn revoke(tx: &mut Conn, kid: String, next: Option<NewKey>, now: Time) -> 
     let signs = signing.fetch_optional(&mut *tx).await?.is_none_or(|signing| signing == kid);
     let follower = if signs {
         let Some(next) = next else { return Ok(Revoked::Signs) };
-        if !is_current(&mut *tx, &next.secret_id).await? {
+        if !is_current(&mut *tx, &next.spare.secret_id).await? {
             return Ok(Revoked::Changed);
         }
         Some(next)
@@ -277,19 +284,20 @@ async fn revoke(tx: &mut Conn, kid: String, next: Option<NewKey>, now: Time) -> 
     sqlx::query!("UPDATE signing_keys SET revoked_at = $2, sealed = NULL WHERE kid = $1", kid, now)
         .execute(&mut *tx)
         .await?;
-    let Some(next) = follower else { return Ok(Revoked::Done) };
-    let promoted = sqlx::query_scalar!(
-        r#"UPDATE signing_keys SET activates_at = $1
-           WHERE position = (SELECT position FROM signing_keys
-                             WHERE activates_at > $1 AND revoked_at IS NULL AND algorithm = $2
-                             ORDER BY activates_at, position LIMIT 1)
-           RETURNING kid AS "kid!""#,
-        now,
-        next.algorithm
-    );
-    if promoted.fetch_optional(&mut *tx).await?.is_none() {
-        insert(tx, next).await?;
+    let Some(Follower { pending, spare }) = follower else { return Ok(Revoked::Done) };
+    for position in pending {
+        let promoted = sqlx::query_scalar!(
+            r#"UPDATE signing_keys SET activates_at = $2
+               WHERE position = $1 AND activates_at > $2 AND revoked_at IS NULL
+               RETURNING position AS "position!""#,
+            position,
+            now
+        );
+        if promoted.fetch_optional(&mut *tx).await?.is_some() {
+            return Ok(Revoked::Done);
+        }
     }
+    insert(tx, spare).await?;
     Ok(Revoked::Done)
 }
 

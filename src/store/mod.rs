@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{Connection, Pool, pool::PoolConnection};
 
 pub use account::{Deletion, NewUser};
-pub use keys::{NewKey, Resealed, Revoked};
+pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use refresh::{Check, Outcome, Return};
 pub use revocation::Revocations;
 pub use session::NewSession;

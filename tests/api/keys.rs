@@ -1,8 +1,10 @@
 //! Signing keys: switched, rotated, revoked; and the secret that everything is derived from.
 
 use hallpass::{
-    app::BuildError,
-    auth::{rotation, session, upkeep},
+    app::{App, BuildError},
+    auth::{keys, refresh::RefreshToken, rotation, session, upkeep},
+    model::{Algorithm, SecretId, SessionId},
+    store::{Follower, Resealed, Revoked},
 };
 use serde_json::{Value, json};
 
@@ -372,4 +374,160 @@ async fn a_longer_life_of_tokens_is_known_to_the_keys_that_sign_them() {
     app.sleep(10 * HOUR - 1);
     assert_eq!(app.verdict(&pair.access).await, "ok");
     assert!(kids(&app).await.contains(&header(&pair.access, "kid")));
+}
+
+#[tokio::test]
+async fn a_key_that_retired_does_not_come_back_with_hs256() {
+    let app = TestApp::with(EDDSA).await;
+    let first = app.as_session("john").await;
+    app.sleep(60);
+    let app = app.restart(&[]).await;
+    app.sleep(10 * HOUR);
+    let app = app.restart(EDDSA).await;
+    app.sleep(60);
+    let app = app.restart(&[]).await;
+    assert!(!kids(&app).await.contains(&header(&first.access, "kid")), "its tokens have expired");
+    assert_eq!(kids(&app).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_of_another_algorithm_than_the_server_signs_with_is_not_made() {
+    let app = TestApp::with(EDDSA).await;
+    let pair = app.as_session("john").await;
+    let mut config = app.app.config.clone();
+    config.algorithm = Algorithm::Es256;
+    let command = App::build_for_command(config, app.app.clock.clone()).await.unwrap();
+    let Err(why) = rotation::rotate(&command, app.app.clock.now(), 600).await.map(drop) else { panic!("made") };
+    assert!(why.to_string().contains("start it with this setting"), "{why}");
+    rotation::reload(&app.app).await.unwrap();
+    assert_eq!(header(&app.refresh(&pair.refresh).await.access, "alg"), "EdDSA");
+}
+
+#[tokio::test]
+async fn a_command_takes_no_secret_for_the_databases_own() {
+    let app = TestApp::new().await;
+    app.sql("DELETE FROM secrets").await;
+    let command = App::build_for_command(app.app.config.clone(), app.app.clock.clone()).await.unwrap();
+    assert!(command.store.secret().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_life_that_shrinks_and_grows_again_cuts_no_token_short() {
+    let minutes = |minutes| [("ALGORITHM", "EdDSA"), ("ACCESS_TOKEN_EXPIRE_MINUTES", minutes)];
+    let app = TestApp::with(&minutes("600")).await;
+    let retired = app.as_session("john").await;
+    let app = app.restart(&minutes("5")).await;
+    rotate(&app).await;
+    app.sleep(rotation::LEAD);
+    let app = app.restart(&minutes("600")).await;
+    let long = app.open("john").await;
+    rotate(&app).await;
+    app.sleep(rotation::LEAD + HOUR);
+    assert_eq!(app.verdict(&long.access).await, "ok");
+    assert!(kids(&app).await.contains(&header(&long.access, "kid")));
+    app.sleep(10 * HOUR);
+    // What had retired before lives no longer for it.
+    let app = app.restart(&minutes("1440")).await;
+    assert!(!kids(&app).await.contains(&header(&retired.access, "kid")));
+}
+
+#[tokio::test]
+async fn a_key_that_a_command_made_is_told_how_long_the_servers_tokens_live() {
+    let app = TestApp::with(&[("ALGORITHM", "EdDSA"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "600")]).await;
+    let mut config = app.app.config.clone();
+    config.access_token_ttl = std::time::Duration::from_mins(1);
+    let command = App::build_for_command(config, app.app.clock.clone()).await.unwrap();
+    rotation::rotate(&command, app.app.clock.now(), 2).await.unwrap();
+    rotation::reload(&app.app).await.unwrap();
+    assert_eq!(app.text("SELECT CAST(MIN(longest_ttl) AS TEXT) FROM signing_keys").await, "36000");
+}
+
+#[tokio::test]
+async fn a_start_under_a_clock_that_is_behind_takes_no_key_away() {
+    let app = TestApp::new().await;
+    app.sleep(HOUR);
+    let app = app.restart(EDDSA).await;
+    let pair = app.as_session("john").await;
+    app.sleep(-HOUR / 2);
+    let app = app.restart(EDDSA).await;
+    app.sleep(HOUR / 2);
+    assert_eq!(app.verdict(&pair.access).await, "ok");
+    assert!(kids(&app).await.contains(&header(&pair.access, "kid")));
+}
+
+#[tokio::test]
+async fn a_start_that_is_refused_leaves_the_ring_as_it_was() {
+    let app = TestApp::new().await;
+    let hs256 = header(&app.as_session("john").await.access, "kid");
+    let app = app.restart(EDDSA).await;
+    revoke(&app, &hs256).await.unwrap();
+    rotate(&app).await;
+    let rows = "SELECT CAST(COUNT(*) AS TEXT) FROM signing_keys";
+    let before = app.text(rows).await;
+    let mut config = app.app.config.clone();
+    config.algorithm = Algorithm::Hs256;
+    assert!(App::build(config, app.app.clock.clone()).await.is_err());
+    assert_eq!(app.text(rows).await, before);
+}
+
+#[tokio::test]
+async fn keys_that_are_all_revoked_at_once_leave_one_that_signs() {
+    for _ in 0..20 {
+        let app = TestApp::with(EDDSA).await;
+        let pair = app.as_session("john").await;
+        let (active, pending) = (header(&pair.access, "kid"), rotate(&app).await);
+        // Two commands, each with the ring of before.
+        let now = app.app.clock.now();
+        let pending_now = app.app.tokens.ring().pending(now);
+        let make = || Follower {
+            pending: pending_now.clone(),
+            spare: keys::make(&app.app.secrets.current, Algorithm::EdDsa, now, now, 60).unwrap(),
+        };
+        let store = &app.app.store;
+        let (one, two) =
+            tokio::join!(store.revoke_key(active, Some(make()), now), store.revoke_key(pending, Some(make()), now));
+        assert_eq!((one.unwrap(), two.unwrap()), (Revoked::Done, Revoked::Done));
+        rotation::reload(&app.app).await.unwrap();
+        let next = app.refresh(&pair.refresh).await;
+        assert_eq!(app.verdict(&next.access).await, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_not_replaced_over_a_ring_that_has_changed() {
+    let app = TestApp::with(EDDSA).await;
+    let kid = header(&app.as_session("john").await.access, "kid");
+    let row = app.app.store.signing_keys().await.unwrap().remove(0);
+    let sealed = vec![Resealed { position: row.position, old: row.sealed.unwrap(), new: b"new".to_vec() }];
+    // As many keys as before, but another one.
+    revoke(&app, &kid).await.unwrap();
+    let (old, new) = (app.app.secrets.current.id.clone(), SecretId::from_text("new".to_owned()));
+    assert!(!app.app.store.replace_secret(old.clone(), new, sealed, app.app.clock.now()).await.unwrap());
+    assert_eq!(app.app.store.secret().await.unwrap(), Some(old));
+}
+
+#[tokio::test]
+async fn the_secret_before_makes_no_token_of_a_session_that_has_moved_over() {
+    let app = TestApp::new().await;
+    let pair = app.as_session("john").await;
+    let both = [("SECRET_KEY", OTHER_KEY), ("SECRET_KEY_PREVIOUS", SECRET_KEY)];
+    let app = app.restart(&both).await;
+    let moved = app.refresh(&pair.refresh).await;
+    // As whoever has the old secret and a copy of the database could.
+    let check = app.app.store.refresh_check(&SessionId::from_text(pair.sid())).await.unwrap().unwrap();
+    let previous = &app.app.secrets.previous.as_ref().unwrap().id;
+    let forged = RefreshToken::issue(&app.app.secrets, previous, &SessionId::from_text(pair.sid()), 1, &check.salt);
+    app.try_refresh(&forged.unwrap()).await.refuses(401, "invalid_refresh_token", "");
+    app.refresh(&moved.refresh).await;
+}
+
+#[tokio::test]
+async fn a_retry_whose_answer_needs_a_secret_that_is_gone_is_refused() {
+    let app = TestApp::new().await;
+    let pair = app.as_session("john").await;
+    let app = app.restart(&[("SECRET_KEY", OTHER_KEY), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]).await;
+    app.refresh(&pair.refresh).await;
+    let app = app.restart(&[("SECRET_KEY_PREVIOUS", OTHER_KEY)]).await;
+    let app = app.restart(&[]).await;
+    app.try_refresh(&pair.refresh).await.refuses(401, "invalid_refresh_token", "");
 }

@@ -284,3 +284,40 @@ async fn a_refresh_that_cannot_be_written_changes_nothing() {
     assert_eq!(app.text("SELECT CAST(generation AS TEXT) FROM sessions").await, "0");
     app.refresh(&pair.refresh).await;
 }
+
+#[tokio::test]
+async fn a_clock_that_steps_back_far_makes_no_stolen_token_a_lost_answer() {
+    let app = TestApp::new().await;
+    let first = app.as_session("john").await;
+    app.sleep(100);
+    let second = app.refresh(&first.refresh).await;
+    assert_eq!(app.verdict(&second.access).await, "ok");
+    app.sleep(-60);
+    refused(&app, &first.refresh, "used, and a minute in the future").await;
+}
+
+#[tokio::test]
+async fn a_successor_whose_use_cannot_be_written_down_is_not_served() {
+    use sqlx::Executor;
+    let app = TestApp::new().await;
+    let first = app.as_session("john").await;
+    let second = app.refresh(&first.refresh).await;
+    let mut other = app.db().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    app.get("/me", Some(&second.access)).await.refuses(503, "storage_unavailable", "");
+    assert_eq!(app.verdict(&first.access).await, "ok", "what needs no writing goes on");
+    other.execute("ROLLBACK").await.unwrap();
+    assert_eq!(app.verdict(&second.access).await, "ok");
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    assert_eq!(app.verdict(&second.access).await, "ok", "once is enough");
+}
+
+#[tokio::test]
+async fn an_access_token_ends_with_the_idle_time_of_its_session() {
+    let app = TestApp::with(&[("REFRESH_TOKEN_EXPIRE_DAYS", "1"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "1440")]).await;
+    let first = app.as_session("john").await;
+    app.refresh(&first.refresh).await;
+    app.sleep(DAY - 20);
+    let answer = app.try_refresh(&first.refresh).await.json();
+    assert_eq!((&answer["expires_in"], &answer["expires_at"]), (&json!(20), &answer["refresh_expires_at"]));
+}

@@ -286,6 +286,40 @@ async fn a_token_opens_its_own_session_alone() {
 }
 
 #[tokio::test]
+async fn a_login_signs_the_roles_of_its_own_transaction() {
+    use hallpass::{auth::account, model::Roles};
+    let slow = hallpass::model::Cost { memory_kib: 19_456, iterations: 8, parallelism: 1 };
+    let app = TestApp::at(tempfile::tempdir().unwrap(), &[], slow).await;
+    app.register("john").await;
+    app.sql("UPDATE users SET roles = 'user admin'").await;
+    let user = account::find(&app.app, "john").await.unwrap();
+    let demote = async {
+        // While the password is being hashed; if it were done sooner or later, there would be nothing to see.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let admin = Roles::one("admin").unwrap();
+        account::change_roles(&app.app, app.app.clock.now(), &user, |roles| roles.without(&admin)).await.unwrap();
+    };
+    let (pair, ()) = tokio::join!(app.open("john"), demote);
+    assert_eq!(super::forge::parts(&pair.access).1["roles"], json!(["user"]));
+}
+
+#[tokio::test]
+async fn many_old_sessions_are_deleted_in_batches() {
+    use hallpass::auth::upkeep;
+    let app = TestApp::new().await;
+    let pair = app.as_session("john").await;
+    app.sql(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1201)
+         INSERT INTO sessions SELECT 'old' || i, user_id, salt, 0, 1, NULL, secret_id, 1, 1, 1, 1, 1, ip, NULL
+         FROM sessions, n",
+    )
+    .await;
+    upkeep::round(&app.app, app.app.clock.now()).await;
+    assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM sessions").await, "1");
+    assert!(is_alive(&app, &pair).await);
+}
+
+#[tokio::test]
 async fn what_ended_long_ago_is_deleted_and_what_lives_is_not() {
     use hallpass::auth::upkeep;
     let app = TestApp::new().await;
