@@ -4,7 +4,12 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::program::{PASSWORD, SECRET_KEY, Server, read_all};
+use super::{
+    keys::kids_in,
+    program::{PASSWORD, SECRET_KEY, Server, command, eventually, finish, read_all, text},
+    secrets::OTHER,
+    token::kid,
+};
 
 #[tokio::test]
 async fn a_request_is_one_line_with_its_route_and_its_id() {
@@ -78,6 +83,68 @@ async fn at_its_most_talkative_the_log_holds_no_secret() {
         assert!(log.contains("login_failed"));
         for secret in [PASSWORD, SECRET_KEY, token, signature, "$argon2id", "canary", "\u{1b}[2J"] {
             assert!(!log.contains(secret), "{format}: {secret} in {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_life_of_sessions_and_keys_is_logged_without_a_secret() {
+    for format in ["json", "text"] {
+        let settings =
+            [("ALGORITHM", "EdDSA"), ("LOG", "trace"), ("LOG_FORMAT", format), ("REFRESH_REUSE_SECONDS", "0")];
+        let mut server = Server::start(&settings);
+        server.register("john").await;
+        let (one, two) = (server.tokens("john").await, server.tokens("john").await);
+        let three = server.renew(&one.refresh).await;
+        let (status, code) = server.refresh_refused(&one.refresh).await;
+        assert_eq!((status, code.as_str()), (401, "invalid_refresh_token"));
+        assert_eq!(server.me(&three.access).await, (401, "session_ended".to_owned()), "a replay ends the session");
+        // One that was changed, and one in the wrong place.
+        let forged = format!("{}AAAA", &two.refresh[..two.refresh.len() - 4]);
+        assert_eq!(server.refresh(&forged).await.0, 401);
+        assert_eq!(server.me(&two.refresh).await.0, 401);
+        let mut said = String::new();
+        for words in [&["keys", "rotate", "--in", "2"][..], &["session", "list"], &["keys", "list"]] {
+            let mut command = command(server.folder.path(), words);
+            let output = finish(command.env("SECRET_KEY", SECRET_KEY).envs(settings), "");
+            assert!(output.status.success());
+            said += &(text(&output.stdout) + &text(&output.stderr));
+        }
+        assert!(said.contains("signing_key_added"), "{said}");
+        let old = kid(&two.access);
+        eventually("the new key signs", async || kids_in(&server, "active") != [old.clone()]).await;
+        let four = server.renew(&two.refresh).await;
+        server.prints(&["keys", "revoke", "--", &old]);
+        assert_eq!(server.logout(&four.access).await, 204);
+        let replacing = [("SECRET_KEY", OTHER), ("SECRET_KEY_PREVIOUS", SECRET_KEY)];
+        server.restart(&[&settings[..], &replacing].concat());
+        let five = server.tokens("john").await;
+        let log = server.whole_log();
+        for event in [
+            "refresh_reused",
+            "refresh_refused",
+            "refresh",
+            "logout",
+            "login",
+            "signing_keys_read",
+            "secret_replaced",
+            "start",
+            "stop",
+        ] {
+            let is_there = match format {
+                "json" => log.contains(&format!(r#""event":"{event}""#)),
+                _ => log.contains(&format!(r#"event="{event}""#)),
+            };
+            assert!(is_there, "{format}: {event} in {log}");
+        }
+        let mut secrets = vec![PASSWORD, SECRET_KEY, OTHER, "$argon2id", &forged];
+        for pair in [&one, &two, &three, &four, &five] {
+            // Whole, and the part that cannot be guessed.
+            let signature = pair.access.rsplit('.').next().unwrap();
+            secrets.extend([&pair.access, signature, &pair.refresh, &pair.refresh[34..]]);
+        }
+        for secret in secrets {
+            assert!(!log.contains(secret) && !said.contains(secret), "{format}: {secret} in {log} {said}");
         }
     }
 }

@@ -1,10 +1,19 @@
 //! The real program: how it starts, what it prints, what it withstands, how it ends.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod command;
+mod damage;
+mod database;
 mod demo;
 mod hostile;
+mod keys;
+mod kill;
 mod logs;
 mod program;
 mod readme;
+mod secrets;
+mod sessions;
 mod start;
+mod switch;
+mod token;
+mod verbs;

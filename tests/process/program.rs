@@ -1,7 +1,8 @@
 //! Runs the program in a folder of its own, with no environment but what a test gives.
 
 use std::{
-    fs::File,
+    ffi::OsString,
+    fs::{File, OpenOptions},
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -73,11 +74,22 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Looks again and again whether it is so.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "not so: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A running server. Killed when dropped.
 pub struct Server {
     pub folder: TempDir,
     pub port: u16,
     child: Child,
+    /// For the commands beside it.
+    settings: Vec<(OsString, OsString)>,
 }
 
 impl Server {
@@ -107,19 +119,78 @@ impl Server {
     fn spawn_with(mut command: Command, folder: TempDir, port: u16, log: Stdio) -> Self {
         let out = File::create(folder.path().join("out")).unwrap();
         let child = command.stdout(out).stderr(log).spawn().unwrap();
-        let mut server = Self { folder, port, child };
+        let settings = settings_of(&command);
+        let mut server = Self { folder, port, child, settings };
+        server.await_answer();
+        server
+    }
+
+    fn await_answer(&mut self) {
         let begun = Instant::now();
         loop {
-            if let Some(status) = server.child.try_wait().unwrap() {
-                panic!("ended with {status}: {}", server.log());
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ended with {status}: {}", self.log());
             }
-            if server.answers() {
+            if self.answers() {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "does not listen: {}", server.log());
+            assert!(begun.elapsed() < PATIENCE, "does not listen: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
-        server
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.wait().success(), "{}", self.log());
+    }
+
+    /// Starts it anew in its folder and on its port, so that it is the same issuer. The log goes on.
+    pub fn begin(&mut self, settings: &[(&str, &str)]) {
+        let mut command = self.serve(settings);
+        self.child = command.spawn().unwrap();
+        self.settings = settings_of(&command);
+        self.await_answer();
+    }
+
+    pub fn restart(&mut self, settings: &[(&str, &str)]) {
+        self.stop();
+        self.begin(settings);
+    }
+
+    /// The command that [`begin`](Self::begin) runs.
+    pub fn serve(&self, settings: &[(&str, &str)]) -> Command {
+        let append = |name| OpenOptions::new().append(true).open(self.folder.path().join(name)).unwrap();
+        let mut command = command(self.folder.path(), &["serve"]);
+        command.env("SECRET_KEY", SECRET_KEY).env("PORT", self.port.to_string()).envs(settings.iter().copied());
+        command.stdout(append("out")).stderr(append("log"));
+        command
+    }
+
+    /// Runs a command beside it, with the same settings.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = command(self.folder.path(), arguments);
+        finish(command.envs(self.settings.iter().cloned()).env("LOG", "error"), input)
+    }
+
+    /// What a command prints that has to succeed.
+    pub fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments, "");
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    pub fn prints_json(&self, arguments: &[&str]) -> Vec<Value> {
+        serde_json::from_str(&self.prints(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    /// A command that has to fail, how, and why.
+    pub fn refuses(&self, arguments: &[&str], code: i32, why: &str) {
+        let output = self.run(arguments, "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
     }
 
     /// It takes the port before it is ready.
@@ -239,6 +310,10 @@ impl Drop for Server {
             );
         }
     }
+}
+
+fn settings_of(command: &Command) -> Vec<(OsString, OsString)> {
+    command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
 }
 
 /// Reads until the other side closes, or breaks off.
