@@ -129,3 +129,15 @@ async fn a_key_that_somebody_plants_neither_signs_nor_verifies() {
         assert_counts_for_nothing(algorithm, sealed, lead).await;
     }
 }
+
+#[tokio::test]
+async fn a_planted_key_does_not_take_over_from_one_that_is_revoked() {
+    let server = Server::start(EDDSA);
+    server.register("john").await;
+    let pair = server.tokens("john").await;
+    plant(&server, &"x".repeat(43), "EdDSA", "randomblob(95)", 600).await;
+    server.prints(&["keys", "revoke", "--", &kid(&pair.access)]);
+    eventually("its tokens are refused", async || server.me(&pair.access).await.0 == 401).await;
+    let renewed = server.renew(&pair.refresh).await;
+    assert_eq!(server.me(&renewed.access).await, (200, String::new()));
+}

@@ -207,6 +207,13 @@ fn a_command_on_keys_that_comes_to_nothing_says_why() {
     assert_eq!(server.prints_json(&["keys", "list"]).len(), 1, "nothing was changed");
 }
 
+#[test]
+fn the_id_of_a_key_may_begin_with_a_hyphen() {
+    // As one in 64 does.
+    let server = Server::start(&[("ALGORITHM", "EdDSA")]);
+    server.refuses(&["keys", "revoke", &format!("-{}", "x".repeat(42))], 1, "there is no such key");
+}
+
 #[tokio::test]
 async fn under_hs256_there_is_nothing_to_rotate_and_it_says_what_to_do() {
     let server = Server::start(&[]);

@@ -1,11 +1,13 @@
 //! Another `ALGORITHM`, from one start to the next.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     database,
+    keys::{kids_in, rotate},
     program::{SECRET_KEY, Server, eventually, run, text},
+    secrets::OTHER,
     token::{kid, parts, sign_hs256},
     verbs::Pair,
 };
@@ -93,6 +95,36 @@ async fn a_secret_whose_key_was_revoked_signs_no_more_and_the_refusal_changes_no
     server.renew(&pair.refresh).await;
 }
 
+#[tokio::test]
+async fn a_refused_start_takes_no_key_back() {
+    let mut server = Server::start(&[]);
+    server.register("john").await;
+    let pair = server.tokens("john").await;
+    server.restart(EDDSA);
+    server.prints(&["keys", "revoke", "--", &kid(&pair.access)]);
+    let pending = rotate(&server, &[]);
+    server.stop();
+    assert_hs256_is_refused(&server);
+    server.begin(EDDSA);
+    assert_eq!(kids_in(&server, "pending"), [pending]);
+}
+
+#[tokio::test]
+async fn a_refused_start_puts_no_secret_back() {
+    let mut server = Server::start(&[]);
+    server.register("john").await;
+    let old = kid(&server.tokens("john").await.access);
+    server.restart(&[("SECRET_KEY", OTHER), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]);
+    server.prints(&["keys", "revoke", "--", &old]);
+    server.stop();
+    let before = database::dump(server.folder.path()).await;
+    let port = server.port.to_string();
+    let output = run(server.folder.path(), &["serve"], &[("SECRET_KEY_PREVIOUS", OTHER), ("PORT", &port)], "");
+    assert!(text(&output.stderr).contains("the HS256 key of this SECRET_KEY was revoked"), "{}", text(&output.stderr));
+    assert_eq!(database::dump(server.folder.path()).await, before);
+    server.begin(&[("SECRET_KEY", OTHER)]);
+}
+
 fn assert_hs256_is_refused(server: &Server) {
     let output = run(server.folder.path(), &["serve"], &[("PORT", &server.port.to_string())], "");
     assert_eq!(output.status.code(), Some(1));
@@ -101,4 +133,24 @@ fn assert_hs256_is_refused(server: &Server) {
         said.contains("the HS256 key of this SECRET_KEY was revoked: replace SECRET_KEY, or set ALGORITHM"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_key_is_remembered_for_as_long_as_its_tokens_live() {
+    let minutes = |minutes| [("ALGORITHM", "EdDSA"), ("ACCESS_TOKEN_EXPIRE_MINUTES", minutes)];
+    let mut server = Server::start(&minutes("60"));
+    server.register("john").await;
+    server.restart(&minutes("30"));
+    let new = rotate(&server, &["--in", "2"]);
+    eventually("the new key signs", async || kids_in(&server, "active") == [new.clone()]).await;
+    server.restart(&minutes("60"));
+    let token = server.tokens("john").await.access;
+    let (header, claims) = parts(&token);
+    assert_eq!((&header["kid"], life(&claims)), (&json!(new), 3_600));
+    let query = format!("SELECT CAST(longest_ttl AS TEXT) FROM signing_keys WHERE kid = '{new}'");
+    assert_eq!(database::column(server.folder.path(), &query).await, ["3600"]);
+}
+
+fn life(claims: &Value) -> i64 {
+    claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
 }
