@@ -34,6 +34,12 @@ pub enum Error {
     /// The caller's current password is another one.
     #[error("wrong password")]
     WrongPassword,
+    /// The caller has not the role that this takes.
+    #[error("not enough permissions")]
+    InsufficientRole,
+    /// What it was to be done to is not there.
+    #[error("not found")]
+    NotFound,
     /// There would be no admin left that can log in.
     #[error("the last admin")]
     LastAdmin,

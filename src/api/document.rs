@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 /// The order of the tags, and so of the sections of Swagger UI: what people come for first.
-const TAGS: [&str; 4] = ["Session", "Account", "Discovery", "Health"];
+const TAGS: [&str; 5] = ["Session", "Account", "Admin", "Discovery", "Health"];
 
 /// Members that are always there and may be null. poem-openapi says of an `Option` that it may be missing.
-const NULLABLE: &[(&str, &str)] = &[("User", "email"), ("Session", "user_agent")];
+const NULLABLE: &[(&str, &str)] = &[("User", "email"), ("Session", "user_agent"), ("SessionPage", "next_cursor")];
 
 /// The document with what poem-openapi cannot say: that bodies take no other members, which members may be
 /// null, that `POST /logout` takes a token, and the order of the sections.

@@ -3,6 +3,7 @@
 //! This page is the route table, and the order of the layers around it.
 
 mod account;
+mod admin;
 mod body;
 mod context;
 mod cors;
@@ -24,7 +25,14 @@ use poem_openapi::{ApiResponse, ExtraHeader, OpenApiService, Tags};
 use crate::{app::App, error::Error};
 use edge::{Edge, Methods};
 
-type Apis = (session::SessionApi, account::AccountApi, discovery::DiscoveryApi, health::HealthApi, docs::DocsApi);
+type Apis = (
+    session::SessionApi,
+    account::AccountApi,
+    admin::AdminApi,
+    discovery::DiscoveryApi,
+    health::HealthApi,
+    docs::DocsApi,
+);
 
 #[derive(Tags)]
 enum Tag {
@@ -32,6 +40,8 @@ enum Tag {
     Session,
     /// Accounts.
     Account,
+    /// The accounts of others; with the role `admin`.
+    Admin,
     /// For services that verify tokens by themselves.
     Discovery,
     /// For whoever watches the process.
@@ -79,6 +89,7 @@ fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         session::SessionApi,
         account::AccountApi,
+        admin::AdminApi,
         discovery::DiscoveryApi::default(),
         health::HealthApi::default(),
         docs::DocsApi,

@@ -42,6 +42,7 @@ pub enum Code {
     InvalidRefreshToken,
     WrongPassword,
     LastAdmin,
+    InsufficientRole,
 }
 
 impl Code {
@@ -129,7 +130,7 @@ impl Problem {
         match self.code {
             // RFC 9110, section 15.5.2 asks for a challenge on every 401.
             Code::NotAuthenticated | Code::InvalidCredentials | Code::InvalidRefreshToken => Some("Bearer".to_owned()),
-            Code::WrongPassword => Some(r#"Bearer error="insufficient_scope""#.to_owned()),
+            Code::WrongPassword | Code::InsufficientRole => Some(r#"Bearer error="insufficient_scope""#.to_owned()),
             Code::TokenExpired
             | Code::InvalidToken
             | Code::InvalidTokenPayload
@@ -159,6 +160,10 @@ impl From<Error> for Problem {
             Error::SessionEnded => unauthorized(Code::SessionEnded, "Session ended"),
             Error::InvalidRefreshToken => unauthorized(Code::InvalidRefreshToken, "Invalid refresh token"),
             Error::WrongPassword => Self::new(StatusCode::FORBIDDEN, Code::WrongPassword, "Wrong password"),
+            Error::InsufficientRole => {
+                Self::new(StatusCode::FORBIDDEN, Code::InsufficientRole, "Not enough permissions")
+            }
+            Error::NotFound => Self::new(StatusCode::NOT_FOUND, Code::NotFound, "There is no such object"),
             Error::LastAdmin => {
                 Self::new(StatusCode::CONFLICT, Code::LastAdmin, "There would be no admin left that can log in")
             }
@@ -239,7 +244,8 @@ fn describe(status: u16) -> MetaResponse {
     let description = match status {
         400 => "Not JSON, a member given twice, or two Authorization headers",
         401 => "Not recognised",
-        403 => "The password is not the caller's",
+        403 => "Not enough permissions, or not the caller's password",
+        404 => "There is no such object",
         408 => "The body did not arrive in time",
         409 => "Taken, or the last of its kind",
         413 => "The body is too large",

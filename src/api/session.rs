@@ -96,7 +96,7 @@ struct TokenPair {
 
 /// A session: what one login opened.
 #[derive(Object)]
-struct Session {
+pub struct Session {
     /// The `sid` of its access tokens.
     id: String,
     /// The login (RFC 3339).
@@ -114,7 +114,8 @@ struct Session {
 }
 
 impl Session {
-    fn new(session: model::Session, current: &SessionId) -> Self {
+    /// As it is shown to who makes the request in the session `current`.
+    pub(super) fn new(session: model::Session, current: &SessionId) -> Self {
         Self {
             current: session.id == *current,
             id: session.id.to_string(),

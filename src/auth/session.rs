@@ -220,6 +220,36 @@ pub async fn list(app: &App, now: Time, caller: &Principal) -> Result<Vec<Sessio
     Ok(app.store.sessions_of(&caller.user.id, now).await?)
 }
 
+/// The sessions of an account that are alive, the newest first.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::StorageUnavailable`]
+pub async fn list_of(app: &App, now: Time, user_id: &UserId) -> Result<Vec<Session>, Error> {
+    app.store.credentials_by_id(user_id).await?.ok_or(Error::NotFound)?;
+    Ok(app.store.sessions_of(user_id, now).await?)
+}
+
+/// Ends all sessions of an account for an admin.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::StorageUnavailable`]
+pub async fn end_for(app: &App, now: Time, admin: &Principal, user_id: &UserId) -> Result<(), Error> {
+    app.store.credentials_by_id(user_id).await?.ok_or(Error::NotFound)?;
+    let count = app.store.end_sessions_of(user_id.clone(), None, now).await?;
+    tracing::info!(event = "sessions_ended", %user_id, count, by = %admin.user.id);
+    Ok(())
+}
+
+impl Principal {
+    /// Sees to it that the caller has a role, now.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientRole`]
+    pub fn require(&self, role: &str) -> Result<(), Error> {
+        if self.user.roles.has(role) { Ok(()) } else { Err(Error::InsufficientRole) }
+    }
+}
+
 /// Ends a session of the caller, whichever that is. Somebody else's, or none, stays as it is.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may")]
 
 mod account;
+mod admin;
 mod app;
 mod forge;
 mod guard;

@@ -56,6 +56,8 @@ fn the_document_names_the_operations_and_their_scheme() {
         "get /me",
         "post /password/change",
         "post /me/delete",
+        "get /admin/users/{id}/sessions",
+        "delete /admin/users/{id}/sessions",
     ];
     assert_eq!(guarded, expected);
     // With a token that has expired, too, or with a refresh token alone.
