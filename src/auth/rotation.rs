@@ -173,10 +173,7 @@ pub async fn reload(app: &App) -> Result<(), Error> {
     // A command may have made a key without knowing how long this server's tokens live.
     let short = ring.shorter(now, lifetime(&app.config)?);
     app.tokens.set_ring(ring);
-    if !short.is_empty() {
-        app.store.lengthen_keys(short, lifetime(&app.config)?).await?;
-    }
-    Ok(())
+    Ok(app.store.lengthen_keys(short, lifetime(&app.config)?).await?)
 }
 
 /// What a command on keys came to nothing for.

@@ -220,6 +220,9 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn lengthen_keys(&self, positions: Vec<i64>, ttl: i64) -> Result<(), Error> {
+        if positions.is_empty() {
+            return Ok(());
+        }
         self.write(move |tx| {
             Box::pin(async move {
                 for position in positions {
