@@ -9,7 +9,7 @@ const TAGS: [&str; 5] = ["Session", "Account", "Admin", "Discovery", "Health"];
 const NULLABLE: &[(&str, &str)] = &[("User", "email"), ("Session", "user_agent"), ("SessionPage", "next_cursor")];
 
 /// The document with what poem-openapi cannot say: that bodies take no other members, which members may be
-/// null, that `POST /logout` takes a token, and the order of the sections.
+/// null, that `since` is a time, that `POST /logout` takes a token, and the order of the sections.
 pub fn finish(generated: &str) -> String {
     let Ok(mut document) = serde_json::from_str::<Value>(generated) else { return generated.to_owned() };
     for schema in request_schemas(&document) {
@@ -22,6 +22,8 @@ pub fn finish(generated: &str) -> String {
         }
     }
     set(&mut document, "/components/schemas/LogoutRequest/properties/refresh_token", "nullable", json!(true));
+    let since = "/paths/~1.well-known~1revocations/get/parameters/0/schema";
+    set(&mut document, since, "format", json!("date-time"));
     // It takes a token that has expired, too, so it is not behind the guard; and none beside a refresh token.
     set(&mut document, "/paths/~1logout/post", "security", json!([{"BearerAuth": []}, {}]));
     if let Some(tags) = list(&mut document, "/tags") {
