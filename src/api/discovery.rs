@@ -7,10 +7,7 @@ use std::{
 use aws_lc_rs::digest::{self, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hyper::body::Bytes;
-use poem::{
-    FromRequest, IntoResponse, Request, RequestBody, Response,
-    http::{HeaderMap, header},
-};
+use poem::{FromRequest, IntoResponse, Request, RequestBody, Response, http::header};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::Query,
@@ -163,22 +160,25 @@ enum RevocationsAnswer {
     ),
 }
 
-/// The entity tags that the client holds.
-struct Held(HeaderMap);
+/// The entity tags that the client holds, without what says that they are weak: they are compared so (RFC 9110,
+/// section 8.8.3.2).
+struct Held(Vec<String>);
 
 impl<'a> FromRequest<'a> for Held {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(Self(request.headers().clone()))
+        let values = request.headers().get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        Ok(Self(values.flat_map(|value| value.split(',')).map(|tag| opaque(tag.trim()).to_owned()).collect()))
     }
 }
 
 impl Held {
-    /// By weak comparison (RFC 9110, section 8.8.3.2).
     fn has(&self, etag: &str) -> bool {
-        let opaque = |tag: &str| tag.trim_start_matches("W/").to_owned();
-        let values = self.0.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).map(str::trim).any(|held| held == "*" || opaque(held) == opaque(etag))
+        self.0.iter().any(|held| held == "*" || held == opaque(etag))
     }
+}
+
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 /// JSON of a `T` that was written before, shared by all who read it, however slowly.

@@ -1,10 +1,8 @@
 //! Signing keys: switched, rotated, revoked.
 
 use hallpass::{
-    app::{App, BuildError},
-    auth::{keys, rotation, upkeep},
-    model::Algorithm,
-    store::{Follower, Revoked},
+    app::BuildError,
+    auth::{rotation, upkeep},
 };
 use serde_json::{Value, json};
 
@@ -13,7 +11,7 @@ use super::{
     forge::{base64url, change, claims, parts, sign, sign_with},
 };
 
-const HOUR: i64 = 3_600;
+pub const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 pub const EDDSA: &[(&str, &str)] = &[("ALGORITHM", "EdDSA")];
 
@@ -27,11 +25,11 @@ async fn published(app: &TestApp) -> Vec<Value> {
     answer.json()["keys"].as_array().unwrap().clone()
 }
 
-async fn kids(app: &TestApp) -> Vec<String> {
+pub async fn kids(app: &TestApp) -> Vec<String> {
     published(app).await.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn rotate(app: &TestApp) -> String {
+pub async fn rotate(app: &TestApp) -> String {
     rotation::rotate(&app.app, app.app.clock.now(), rotation::LEAD).await.unwrap().kid
 }
 
@@ -290,113 +288,4 @@ async fn a_longer_life_of_tokens_is_known_to_the_keys_that_sign_them() {
     app.sleep(10 * HOUR - 1);
     assert_eq!(app.verdict(&pair.access).await, "ok");
     assert!(kids(&app).await.contains(&header(&pair.access, "kid")));
-}
-
-#[tokio::test]
-async fn a_key_that_retired_does_not_come_back_with_hs256() {
-    let app = TestApp::with(EDDSA).await;
-    let first = app.as_session("john").await;
-    app.sleep(60);
-    let app = app.restart(&[]).await;
-    app.sleep(10 * HOUR);
-    let app = app.restart(EDDSA).await;
-    app.sleep(60);
-    let app = app.restart(&[]).await;
-    assert!(!kids(&app).await.contains(&header(&first.access, "kid")), "its tokens have expired");
-    assert_eq!(kids(&app).await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_key_of_another_algorithm_than_the_server_signs_with_is_not_made() {
-    let app = TestApp::with(EDDSA).await;
-    let pair = app.as_session("john").await;
-    let mut config = app.app.config.clone();
-    config.algorithm = Algorithm::Es256;
-    let command = App::build_for_command(config, app.app.clock.clone()).await.unwrap();
-    let Err(why) = rotation::rotate(&command, app.app.clock.now(), 600).await.map(drop) else { panic!("made") };
-    assert!(why.to_string().contains("start it with this setting"), "{why}");
-    rotation::reload(&app.app).await.unwrap();
-    assert_eq!(header(&app.refresh(&pair.refresh).await.access, "alg"), "EdDSA");
-}
-
-#[tokio::test]
-async fn a_life_that_shrinks_and_grows_again_cuts_no_token_short() {
-    let minutes = |minutes| [("ALGORITHM", "EdDSA"), ("ACCESS_TOKEN_EXPIRE_MINUTES", minutes)];
-    let app = TestApp::with(&minutes("600")).await;
-    let retired = app.as_session("john").await;
-    let app = app.restart(&minutes("5")).await;
-    rotate(&app).await;
-    app.sleep(rotation::LEAD);
-    let app = app.restart(&minutes("600")).await;
-    let long = app.open("john").await;
-    rotate(&app).await;
-    app.sleep(rotation::LEAD + HOUR);
-    assert_eq!(app.verdict(&long.access).await, "ok");
-    assert!(kids(&app).await.contains(&header(&long.access, "kid")));
-    app.sleep(10 * HOUR);
-    // What had retired before lives no longer for it.
-    let app = app.restart(&minutes("1440")).await;
-    assert!(!kids(&app).await.contains(&header(&retired.access, "kid")));
-}
-
-#[tokio::test]
-async fn a_key_that_a_command_made_is_told_how_long_the_servers_tokens_live() {
-    let app = TestApp::with(&[("ALGORITHM", "EdDSA"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "600")]).await;
-    let mut config = app.app.config.clone();
-    config.access_token_ttl = std::time::Duration::from_mins(1);
-    let command = App::build_for_command(config, app.app.clock.clone()).await.unwrap();
-    rotation::rotate(&command, app.app.clock.now(), 2).await.unwrap();
-    rotation::reload(&app.app).await.unwrap();
-    assert_eq!(app.text("SELECT CAST(MIN(longest_ttl) AS TEXT) FROM signing_keys").await, "36000");
-}
-
-#[tokio::test]
-async fn a_start_under_a_clock_that_is_behind_takes_no_key_away() {
-    let app = TestApp::new().await;
-    app.sleep(HOUR);
-    let app = app.restart(EDDSA).await;
-    let pair = app.as_session("john").await;
-    app.sleep(-HOUR / 2);
-    let app = app.restart(EDDSA).await;
-    app.sleep(HOUR / 2);
-    assert_eq!(app.verdict(&pair.access).await, "ok");
-    assert!(kids(&app).await.contains(&header(&pair.access, "kid")));
-}
-
-#[tokio::test]
-async fn a_start_that_is_refused_leaves_the_ring_as_it_was() {
-    let app = TestApp::new().await;
-    let hs256 = header(&app.as_session("john").await.access, "kid");
-    let app = app.restart(EDDSA).await;
-    revoke(&app, &hs256).await.unwrap();
-    rotate(&app).await;
-    let rows = "SELECT CAST(COUNT(*) AS TEXT) FROM signing_keys";
-    let before = app.text(rows).await;
-    let mut config = app.app.config.clone();
-    config.algorithm = Algorithm::Hs256;
-    assert!(App::build(config, app.app.clock.clone()).await.is_err());
-    assert_eq!(app.text(rows).await, before);
-}
-
-#[tokio::test]
-async fn keys_that_are_all_revoked_at_once_leave_one_that_signs() {
-    for _ in 0..20 {
-        let app = TestApp::with(EDDSA).await;
-        let pair = app.as_session("john").await;
-        let (active, pending) = (header(&pair.access, "kid"), rotate(&app).await);
-        // Two commands, each with the ring of before.
-        let now = app.app.clock.now();
-        let pending_now = app.app.tokens.ring().pending(now);
-        let make = || Follower {
-            pending: pending_now.clone(),
-            spare: keys::make(&app.app.secrets.current, Algorithm::EdDsa, now, now, 60).unwrap(),
-        };
-        let store = &app.app.store;
-        let (one, two) =
-            tokio::join!(store.revoke_key(active, Some(make()), now), store.revoke_key(pending, Some(make()), now));
-        assert_eq!((one.unwrap(), two.unwrap()), (Revoked::Done, Revoked::Done));
-        rotation::reload(&app.app).await.unwrap();
-        let next = app.refresh(&pair.refresh).await;
-        assert_eq!(app.verdict(&next.access).await, "ok");
-    }
 }

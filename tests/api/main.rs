@@ -12,6 +12,7 @@ mod openapi;
 mod races;
 mod refresh;
 mod revocations;
+mod ring;
 mod secrets;
 mod session;
 mod sessions;
