@@ -93,12 +93,12 @@ pub struct User {
     created_at: String,
 }
 
-impl From<model::User> for User {
-    fn from(user: model::User) -> Self {
+impl From<&model::User> for User {
+    fn from(user: &model::User) -> Self {
         Self {
             id: user.id.to_string(),
-            username: user.username,
-            email: user.email,
+            username: user.username.clone(),
+            email: user.email.clone(),
             email_verified: user.email_verified_at.is_some(),
             roles: user.roles.iter().map(str::to_owned).collect(),
             created_at: user.created_at.to_string(),
@@ -121,13 +121,13 @@ impl AccountApi {
         let Context { app, now, client } = context;
         let RegisterRequest { username, password, email } = body.0;
         let user = account::register(&app, now, client, Registration { username, password, email }).await?;
-        Ok(Registered::Created(Json(user.into())))
+        Ok(Registered::Created(Json(User::from(&user))))
     }
 
     /// See the account of the token.
     #[oai(path = "/me", method = "get", operation_id = "get_me")]
     async fn get_me(&self, caller: Caller) -> Result<Json<User>, Refusal<Me>> {
-        Ok(Json(caller.0.user.into()))
+        Ok(Json(User::from(&*caller.0.user)))
     }
 
     /// Change your password. Every other session ends, this one stays.

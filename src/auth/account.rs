@@ -119,14 +119,14 @@ pub async fn change_password(
     current: String,
     new: String,
 ) -> Result<(), Error> {
-    let Principal { user, session } = caller;
+    let Principal { user, session_id } = caller;
     let new = choose_for(app, user, new, "/new_password")?;
     let verified = verify_own(app, user, current).await?;
     let hash = app.hasher.hash(new).await?;
-    if !app.store.change_password(user.id.clone(), verified, hash, session.id.clone(), now).await? {
+    if !app.store.change_password(user.id.clone(), verified, hash, session_id.clone(), now).await? {
         return Err(Error::SessionEnded);
     }
-    tracing::info!(event = "password_changed", user_id = %user.id, session_id = %session.id);
+    tracing::info!(event = "password_changed", user_id = %user.id, %session_id);
     Ok(())
 }
 
@@ -136,9 +136,9 @@ pub async fn change_password(
 /// [`Error::WrongPassword`], [`Error::LastAdmin`], [`Error::SessionEnded`] if it ended meanwhile,
 /// [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn delete_own(app: &App, now: Time, caller: &Principal, password: String) -> Result<(), Error> {
-    let Principal { user, session } = caller;
+    let Principal { user, session_id } = caller;
     let verified = verify_own(app, user, password).await?;
-    match app.store.delete_own(user.id.clone(), verified, session.id.clone(), now).await? {
+    match app.store.delete_own(user.id.clone(), verified, session_id.clone(), now).await? {
         Deletion::Done => done(true, "user_deleted", user),
         Deletion::LastAdmin => Err(Error::LastAdmin),
         Deletion::Changed => Err(Error::SessionEnded),

@@ -108,21 +108,19 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
         return Err(refused("forged", None));
     }
     let id = token.session_id.clone();
-    match app.store.rotate_session(returned(app, now, token)?).await? {
-        Outcome::Rotated(user, session) => {
-            tracing::info!(event = "refresh", user_id = %user.id, session_id = %session.id, address = %client.address);
-            session::opened(app, now, &user, &session, &check.salt)
-        }
-        Outcome::Retried(user, session) => {
-            tracing::info!(event = "refresh_retried", user_id = %user.id, session_id = %session.id, address = %client.address);
-            session::opened(app, now, &user, &session, &check.salt)
-        }
+    let (event, current) = match app.store.rotate_session(returned(app, now, token)?).await? {
+        Outcome::Rotated(current) => ("refresh", current),
+        Outcome::Retried(current) => ("refresh_retried", current),
         Outcome::Reused(user_id) => {
             tracing::warn!(event = "refresh_reused", %user_id, session_id = %id, address = %client.address);
-            Err(Error::InvalidRefreshToken)
+            return Err(Error::InvalidRefreshToken);
         }
-        Outcome::Refused => Err(refused("ended", Some(&id))),
-    }
+        Outcome::Refused => return Err(refused("ended", Some(&id))),
+    };
+    // Asked for after the rotation: roles that were taken away before it are not in the token.
+    let user = app.store.account(&current.user_id).await?.ok_or_else(|| refused("deleted", Some(&id)))?;
+    tracing::info!(event, user_id = %user.id, session_id = %id, address = %client.address);
+    session::opened(app, now, &user, &id, &current, &check.salt)
 }
 
 /// What the store has to know to judge it.

@@ -16,9 +16,10 @@ use crate::{
     app::App,
     error::Error,
     model::{
-        Client, Credentials, Email, PasswordHash, Principal, Salt, Session, SessionId, Time, User, UserId, Username,
+        Client, Credentials, Email, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time, User, UserId,
+        Username,
     },
-    store::NewSession,
+    store::{Current, NewSession},
 };
 
 /// The most sessions of an account. One more ends the oldest.
@@ -84,24 +85,18 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
         return Err(refused("unknown"));
     };
     let stronger = if outdated { rehash(app, password).await } else { None };
-    let salt = Salt::from_bytes(random::bytes()?);
-    let session = begin(app, now, client, account.user.id.clone(), user_agent)?;
-    let new = NewSession {
-        id: session.id.clone(),
-        user_id: session.user_id.clone(),
-        salt: salt.clone(),
-        secret_id: session.secret_id.clone(),
-        created_at: session.created_at,
-        refresh_expires_at: session.refresh_expires_at,
-        expires_at: session.expires_at,
-        ip: session.ip.clone(),
-        user_agent: session.user_agent.clone(),
-        others: MOST - 1,
+    let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
+    let (id, salt) = (new.id.clone(), new.salt.clone());
+    let current = Current {
+        user_id: new.user_id.clone(),
+        generation: 0,
+        secret_id: new.secret_id.clone(),
+        refresh_expires_at: new.refresh_expires_at,
     };
     // As it is now: since it was read, its roles may be others.
     let user = app.store.open_session(new, stored, stronger).await?.ok_or_else(|| refused("changed"))?;
-    tracing::info!(event = "login", user_id = %user.id, session_id = %session.id, address = %client.address);
-    opened(app, now, &user, &session, &salt)
+    tracing::info!(event = "login", user_id = %user.id, session_id = %id, address = %client.address);
+    opened(app, now, &user, &id, &current, &salt)
 }
 
 /// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither is
@@ -117,34 +112,44 @@ async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
 }
 
 /// A session as it begins.
-fn begin(app: &App, now: Time, client: Client, user_id: UserId, user_agent: Option<String>) -> Result<Session, Error> {
+fn begin(
+    app: &App,
+    now: Time,
+    client: Client,
+    user_id: UserId,
+    user_agent: Option<String>,
+) -> Result<NewSession, Error> {
     let after = |time: std::time::Duration| i64::try_from(time.as_secs()).map(|s| now.plus(s)).map_err(Error::internal);
     let expires_at = after(app.config.session_ttl)?;
-    Ok(Session {
+    Ok(NewSession {
         id: random::id(now)?,
         user_id,
-        generation: 0,
-        rotated_at: now,
-        successor_used_at: None,
+        salt: Salt::from_bytes(random::bytes()?),
         secret_id: app.secrets.current.id.clone(),
         created_at: now,
-        last_used_at: now,
         refresh_expires_at: after(app.config.refresh_token_ttl)?.min(expires_at),
         expires_at,
-        ended_at: None,
         ip: client.address.to_string(),
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT).collect()),
+        others: MOST - 1,
     })
 }
 
 /// The tokens of a session as it is stored. Its refresh token comes out the same each time.
-pub(super) fn opened(app: &App, now: Time, user: &User, session: &Session, salt: &Salt) -> Result<Opened, Error> {
-    let Session { id, generation, secret_id, .. } = session;
-    let grant = Grant { user, session_id: id, generation: *generation, session_expires_at: session.refresh_expires_at };
+pub(super) fn opened(
+    app: &App,
+    now: Time,
+    user: &User,
+    session_id: &SessionId,
+    current: &Current,
+    salt: &Salt,
+) -> Result<Opened, Error> {
+    let Current { generation, secret_id, refresh_expires_at, .. } = current;
+    let grant = Grant { user, session_id, generation: *generation, session_expires_at: *refresh_expires_at };
     Ok(Opened {
         access: app.tokens.issue(now, grant)?,
-        refresh_token: RefreshToken::issue(&app.secrets, secret_id, id, *generation, salt)?,
-        refresh_expires_at: session.refresh_expires_at,
+        refresh_token: RefreshToken::issue(&app.secrets, secret_id, session_id, *generation, salt)?,
+        refresh_expires_at: *refresh_expires_at,
     })
 }
 
@@ -163,25 +168,25 @@ pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> 
 
 async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
     let verified = app.tokens.verify(now, token)?;
-    let found = app.store.recognise(&verified.user_id, &verified.session_id).await?;
-    let (user, session) = found.ok_or(Error::UserNotFound)?;
+    let user = app.store.account(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
+    let session = app.store.standing(&verified.user_id, &verified.session_id).await?;
     let session = session.filter(|session| session.is_alive(now)).ok_or(Error::SessionEnded)?;
     if user.disabled_at.is_some() {
         return Err(Error::SessionEnded);
     }
     note_use(app, now, &verified, &session).await?;
-    Ok(Principal { user, session })
+    Ok(Principal { user, session_id: verified.session_id.clone() })
 }
 
 /// Notes that the session is in use, and writes down that the tokens of its last rotation have arrived: from now on
 /// the refresh token before it is a stolen one. What cannot be written is not served.
-async fn note_use(app: &App, now: Time, verified: &Verified, session: &Session) -> Result<(), Error> {
+async fn note_use(app: &App, now: Time, verified: &Verified, session: &Standing) -> Result<(), Error> {
     let is_successor = session.generation > 0 && verified.generation == Some(session.generation);
-    if is_successor && session.successor_used_at.is_none() {
-        app.store.record_successor(session.id.clone(), session.generation, now).await?;
+    if is_successor && !session.is_successor_used {
+        app.store.record_successor(verified.session_id.clone(), session.generation, now).await?;
     }
-    if session.last_used_at.plus(USE_PRECISION) <= now {
-        app.uses.note(session.id.clone(), now);
+    if session.note_use(now, USE_PRECISION) {
+        app.uses.note(verified.session_id.clone(), now);
     }
     Ok(())
 }

@@ -136,6 +136,8 @@ fn on_the_database(may_make_one: bool, run: impl AsyncFnOnce(&App) -> Result<(),
     Runtime::new()?.block_on(async {
         let app = App::build_for_command(config, Clock::System).await?;
         let done = run(&app).await;
+        // When the command has ended, what it did holds.
+        app.store.settle().await;
         app.store.close().await;
         done
     })

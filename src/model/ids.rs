@@ -19,6 +19,13 @@ macro_rules! id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The 16 bytes of the UUID, if it is one in the form that ids have here.
+            pub fn to_bytes(&self) -> Option<[u8; 16]> {
+                let id = Uuid::try_parse(&self.0).ok()?;
+                let mut form = Uuid::encode_buffer();
+                (id.hyphenated().encode_lower(&mut form) == self.0.as_str()).then(|| id.into_bytes())
+            }
         }
 
         impl From<Uuid> for $name {
@@ -46,12 +53,6 @@ id! {
 }
 
 impl SessionId {
-    /// The 16 bytes of the UUID, if it is one in the form that ids have here.
-    pub fn to_bytes(&self) -> Option<[u8; 16]> {
-        let id = Uuid::try_parse(&self.0).ok()?;
-        (Self::from(id) == *self).then(|| id.into_bytes())
-    }
-
     /// The id of these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Uuid::from_bytes(bytes).into()

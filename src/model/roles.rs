@@ -59,6 +59,11 @@ impl Roles {
         self.iter().any(|role| role == name)
     }
 
+    /// The names between spaces.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// One name after the other.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()

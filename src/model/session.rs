@@ -1,3 +1,8 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
 use super::{SessionId, Time, User, UserId};
 
 /// A session: what one login opened.
@@ -31,10 +36,33 @@ pub struct Session {
     pub user_agent: Option<String>,
 }
 
-impl Session {
+/// What each request asks of a session. There are as many in memory as there are sessions in use.
+#[derive(Debug)]
+pub struct Standing {
+    /// Whose it is: the bytes of the account's id.
+    pub owner: [u8; 16],
+    /// Counts its refresh tokens: which one is current.
+    pub generation: i64,
+    /// Whether it is known that somebody holds the tokens of this generation.
+    pub is_successor_used: bool,
+    /// When it ends if nothing happens; none: it was ended, whatever the clock says.
+    pub ends_at: Option<Time>,
+    /// In unix seconds; moves on without being read again.
+    pub last_used_at: AtomicI64,
+}
+
+impl Standing {
     /// Whether it has neither been ended nor expired.
     pub fn is_alive(&self, now: Time) -> bool {
-        self.ended_at.is_none() && self.refresh_expires_at > now && self.expires_at > now
+        self.ends_at.is_some_and(|at| at > now)
+    }
+
+    /// Notes that it is in use. True if that is to be written down: the last time was `precision` seconds ago or more.
+    pub fn note_use(&self, now: Time, precision: i64) -> bool {
+        let last = self.last_used_at.load(Ordering::Relaxed);
+        // One of those who come at once writes it down.
+        last.saturating_add(precision) <= now.unix()
+            && self.last_used_at.compare_exchange(last, now.unix(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -42,9 +70,9 @@ impl Session {
 #[derive(Debug, Clone)]
 pub struct Principal {
     /// The account as it is now, not as it was when the token was signed.
-    pub user: User,
+    pub user: Arc<User>,
     /// The session that the token belongs to.
-    pub session: Session,
+    pub session_id: SessionId,
 }
 
 /// The check value of a `SECRET_KEY`: tells one from another, and nothing of either.

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use super::{
     Conn, Error, Store,
+    memory::Touched,
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
@@ -96,6 +99,12 @@ impl Store {
         Ok(row.map(Credentials::from))
     }
 
+    /// The account with this id, read.
+    pub(super) async fn read_account(&self, id: &UserId) -> Result<Option<Arc<User>>, Error> {
+        let mut conn = self.readers.acquire().await?;
+        Ok(by_id(&mut conn, id).await?.map(Arc::new))
+    }
+
     /// Every account, by name.
     ///
     /// # Errors
@@ -118,7 +127,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn insert_user(&self, new: NewUser) -> Result<Option<User>, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let NewUser { id, username, email, password_hash, roles, created_at } = new;
                 let (name, key) = (username.display(), username.as_key());
@@ -144,7 +153,8 @@ impl Store {
                 )
                 .fetch_optional(tx)
                 .await?;
-                Ok(row)
+                // A new one, which nobody remembers.
+                Ok((row, Touched::nothing()))
             })
         })
         .await
@@ -155,7 +165,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn set_password(&self, id: UserId, hash: PasswordHash, now: Time) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING id AS "id!""#,
@@ -163,10 +173,10 @@ impl Store {
                     hash
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(false);
+                    return Ok((false, Touched::nothing()));
                 }
-                end_all_of(tx, &id, None, now).await?;
-                Ok(true)
+                let ended = end_all_of(tx, &id, None, now).await?;
+                Ok((true, Touched::sessions(ended)))
             })
         })
         .await
@@ -186,7 +196,7 @@ impl Store {
         session_id: SessionId,
         now: Time,
     ) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE users SET password_hash = $3
@@ -199,10 +209,10 @@ impl Store {
                     session_id
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(false);
+                    return Ok((false, Touched::nothing()));
                 }
-                end_all_of(tx, &id, Some(&session_id), now).await?;
-                Ok(true)
+                let ended = end_all_of(tx, &id, Some(&session_id), now).await?;
+                Ok((true, Touched::sessions(ended)))
             })
         })
         .await
@@ -213,7 +223,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn disable_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE users SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 RETURNING id AS "id!""#,
@@ -221,12 +231,12 @@ impl Store {
                     now
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(false);
+                    return Ok((false, Touched::nothing()));
                 }
-                end_all_of(&mut *tx, &id, None, now).await?;
+                let ended = end_all_of(&mut *tx, &id, None, now).await?;
                 let last = last_issue(&mut *tx, &id, now).await?;
                 cut_off(tx, &id, last).await?;
-                Ok(true)
+                Ok((true, Touched::account(id).and(Touched::sessions(ended))))
             })
         })
         .await
@@ -237,13 +247,13 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn enable_user(&self, id: UserId) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE users SET disabled_at = NULL WHERE id = $1 RETURNING id AS "id!""#,
                     id
                 );
-                Ok(row.fetch_optional(tx).await?.is_some())
+                Ok((row.fetch_optional(tx).await?.is_some(), Touched::account(id)))
             })
         })
         .await
@@ -254,7 +264,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn set_roles(&self, id: UserId, before: Roles, roles: Roles, now: Time) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
                     r#"UPDATE users SET roles = $3 WHERE id = $1 AND roles = $2 RETURNING id AS "id!""#,
@@ -263,11 +273,11 @@ impl Store {
                     roles
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(false);
+                    return Ok((false, Touched::nothing()));
                 }
                 let last = last_issue(&mut *tx, &id, now).await?;
                 cut_off(tx, &id, last).await?;
-                Ok(true)
+                Ok((true, Touched::account(id)))
             })
         })
         .await
@@ -278,16 +288,16 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn delete_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 // Its sessions go with it.
                 let last = last_issue(&mut *tx, &id, now).await?;
                 let row = sqlx::query_scalar!(r#"DELETE FROM users WHERE id = $1 RETURNING id AS "id!""#, id);
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(false);
+                    return Ok((false, Touched::nothing()));
                 }
                 cut_off(tx, &id, last).await?;
-                Ok(true)
+                Ok((true, Touched::account(id)))
             })
         })
         .await
@@ -304,11 +314,12 @@ impl Store {
         session_id: SessionId,
         now: Time,
     ) -> Result<Deletion, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
-                let Some(user) = by_id(&mut *tx, &id).await? else { return Ok(Deletion::Changed) };
+                let left = |deletion| Ok((deletion, Touched::nothing()));
+                let Some(user) = by_id(&mut *tx, &id).await? else { return left(Deletion::Changed) };
                 if user.roles.has(ADMIN) && !has_other_admin(&mut *tx, &id).await? {
-                    return Ok(Deletion::LastAdmin);
+                    return left(Deletion::LastAdmin);
                 }
                 let last = last_issue(&mut *tx, &id, now).await?;
                 let row = sqlx::query_scalar!(
@@ -320,10 +331,10 @@ impl Store {
                     session_id
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(Deletion::Changed);
+                    return left(Deletion::Changed);
                 }
                 cut_off(tx, &id, last).await?;
-                Ok(Deletion::Done)
+                Ok((Deletion::Done, Touched::account(id)))
             })
         })
         .await

@@ -68,7 +68,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn adopt_secret(&self, id: SecretId, now: Time) -> Result<SecretId, Error> {
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 sqlx::query!(
                     "INSERT INTO secrets (id, adopted_at)
@@ -98,7 +98,7 @@ impl Store {
         sealed: Vec<Resealed>,
         now: Time,
     ) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 let found = sqlx::query!(
                     r#"SELECT position AS "position!", sealed AS "sealed!" FROM signing_keys
@@ -160,7 +160,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn add_key(&self, new: NewKey, unless_after: Option<Time>) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 let newer = sqlx::query_scalar!(
                     r#"SELECT COUNT(*) AS "n!" FROM signing_keys
@@ -184,7 +184,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn switch_key(&self, new: NewKey) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 let revoked = sqlx::query_scalar!(
                     r#"SELECT COUNT(*) AS "n!" FROM signing_keys WHERE kid = $1 AND revoked_at IS NOT NULL"#,
@@ -212,7 +212,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn revoke_key(&self, kid: String, next: Option<Follower>, now: Time) -> Result<Revoked, Error> {
-        self.write(move |tx| Box::pin(async move { revoke(tx, kid, next, now).await })).await
+        self.write_aside(move |tx| Box::pin(async move { revoke(tx, kid, next, now).await })).await
     }
 
     /// Notes that tokens of these turns live longer than was thought when they were made.
@@ -223,7 +223,7 @@ impl Store {
         if positions.is_empty() {
             return Ok(());
         }
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 for position in positions {
                     sqlx::query!(
@@ -245,7 +245,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn delete_keys(&self, positions: Vec<i64>) -> Result<(), Error> {
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 for position in positions {
                     sqlx::query!("DELETE FROM signing_keys WHERE position = $1 AND revoked_at IS NULL", position)

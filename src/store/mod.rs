@@ -3,22 +3,28 @@
 //! Reads go to a pool of read-only connections. Every write goes through one door, [`Store::write`], onto the
 //! one writer connection, in a transaction that holds the write lock from its first statement: a read that
 //! becomes a write can never find that somebody else wrote in between.
+//!
+//! What each request asks of accounts and sessions is kept in memory, and forgotten when it is written.
 
 mod account;
 mod keys;
+mod memory;
 mod refresh;
 mod revocation;
 mod session;
 mod sqlite;
+mod writer;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, Pool, pool::PoolConnection};
+use memory::{Memory, Touched};
+use sqlx::Pool;
+use writer::Writer;
 
 pub use account::{Deletion, NewUser};
 pub use keys::{Follower, NewKey, Resealed, Revoked};
-pub use refresh::{Check, Outcome, Return};
+pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;
 pub use session::NewSession;
 pub use sqlite::OpenError;
@@ -35,50 +41,30 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct Store {
     readers: Pool<Db>,
-    writer: Pool<Db>,
-    place: sqlite::Place,
+    writer: Writer,
+    memory: Arc<Memory>,
 }
 
 /// Why a statement did not run. Not finding a row is no error.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// Locked, read-only, full, unreadable: later it may work, without a restart.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// A bug.
     #[error("the database refused a statement: {0}")]
-    Internal(#[source] sqlx::Error),
+    Internal(#[source] Arc<sqlx::Error>),
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error::{BeginFailed, Io, PoolClosed, PoolTimedOut, WorkerCrashed};
         match error {
-            BeginFailed | Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed => Self::Unavailable(error),
-            sqlx::Error::Database(ref source) if sqlite::is_unavailable(source.as_ref()) => Self::Unavailable(error),
-            other => Self::Internal(other),
-        }
-    }
-}
-
-/// A connection that is closed when dropped, unless it was settled.
-struct Unsettled(Option<PoolConnection<Db>>);
-
-impl Unsettled {
-    fn get(&mut self) -> Result<&mut PoolConnection<Db>, Error> {
-        self.0.as_mut().ok_or(Error::Unavailable(sqlx::Error::WorkerCrashed))
-    }
-
-    /// Back to the pool.
-    fn settle(&mut self) {
-        self.0.take();
-    }
-}
-
-impl Drop for Unsettled {
-    fn drop(&mut self) {
-        if let Some(conn) = &mut self.0 {
-            conn.close_on_drop();
+            BeginFailed | Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed => Self::Unavailable(Arc::new(error)),
+            sqlx::Error::Database(ref source) if sqlite::is_unavailable(source.as_ref()) => {
+                Self::Unavailable(Arc::new(error))
+            }
+            other => Self::Internal(Arc::new(other)),
         }
     }
 }
@@ -92,9 +78,10 @@ impl Store {
         sqlite::open(path).await
     }
 
-    /// Runs one transaction on the writer connection: all of `work`, or nothing.
+    /// Has one piece of work written: all of it, or nothing. It is committed when this returns.
     ///
-    /// `work` owns what it needs, so that it can be carried to the writer.
+    /// `work` owns what it needs, so that it can be carried to the writer. Whose state it wrote is not known, so all
+    /// that memory holds is read again.
     ///
     /// # Errors
     /// Those of `work`, and [`Error::Unavailable`] if the write lock was not to be had.
@@ -103,23 +90,25 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        // Until its transaction has ended well, the connection is one to throw away: SQLite ends a transaction
-        // by itself when the disk is full, sqlx does not notice, and every later one would fail.
-        let mut conn = Unsettled(Some(self.writer.acquire().await?));
-        let mut tx = conn.get()?.begin_with(sqlite::BEGIN_WRITE).await?;
-        match work(&mut tx).await.and_then(|done| self.place.check().map(|()| done).map_err(Error::from)) {
-            Ok(done) => {
-                tx.commit().await?;
-                conn.settle();
-                Ok(done)
-            }
-            Err(error) => {
-                if tx.rollback().await.is_ok() {
-                    conn.settle();
-                }
-                Err(error)
-            }
-        }
+        self.write_touching(with(work, Touched::anything)).await
+    }
+
+    /// The same for what memory does not hold: keys, secrets, ends that others are told of.
+    async fn write_aside<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
+        self.write_touching(with(work, Touched::nothing)).await
+    }
+
+    /// The same for work that says whose state it wrote: that is forgotten before anybody is answered.
+    async fn write_touching<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send + 'static,
+    {
+        self.writer.write(work).await
     }
 
     /// Whether it can be read and written: it is.
@@ -128,7 +117,7 @@ impl Store {
     /// [`Error::Unavailable`]
     pub async fn check(&self) -> Result<(), Error> {
         sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM users WHERE id = ''"#).fetch_one(&self.readers).await?;
-        self.write(|tx| {
+        self.write_aside(|tx| {
             Box::pin(async move {
                 sqlx::query!("UPDATE probe SET writes = writes + 1").execute(tx).await?;
                 Ok(())
@@ -142,5 +131,20 @@ impl Store {
         self.readers.close().await;
         // The last to close writes the log back into the database file.
         self.writer.close().await;
+    }
+}
+
+/// Work that touches this, whatever comes of it.
+fn with<T, F>(
+    work: F,
+    touched: fn() -> Touched,
+) -> impl for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send + 'static
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+{
+    move |tx| {
+        let work = work(tx);
+        Box::pin(async move { Ok((work.await?, touched())) })
     }
 }

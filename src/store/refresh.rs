@@ -1,5 +1,5 @@
-use super::{Conn, Error, Store, session::known};
-use crate::model::{Salt, SecretId, Session, SessionId, Time, User, UserId};
+use super::{Conn, Error, Store, memory::Touched};
+use crate::model::{Salt, SecretId, SessionId, Time, UserId};
 
 /// What a session's refresh tokens are checked with.
 #[derive(Debug, Clone)]
@@ -33,13 +33,26 @@ pub struct Return {
     pub lost_since: Time,
 }
 
+/// What the current tokens of a session are made of.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Counts its refresh tokens.
+    pub generation: i64,
+    /// Which `SECRET_KEY` makes the refresh token.
+    pub secret_id: SecretId,
+    /// When the session ends if it is not refreshed.
+    pub refresh_expires_at: Time,
+}
+
 /// What came of it.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// It was the current one; there is a new one now.
-    Rotated(User, Session),
+    Rotated(Current),
     /// It was the one before; the current one is still the current one.
-    Retried(User, Session),
+    Retried(Current),
     /// It had been used before: the session of this account was ended.
     Reused(UserId),
     /// The session is gone, ended or expired, or its account disabled.
@@ -69,7 +82,13 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn rotate_session(&self, back: Return) -> Result<Outcome, Error> {
-        self.write(move |tx| Box::pin(async move { rotate(tx, back).await })).await
+        self.write_touching(move |tx| {
+            Box::pin(async move {
+                let id = back.id.clone();
+                Ok((rotate(tx, back).await?, Touched::sessions([id])))
+            })
+        })
+        .await
     }
 
     /// Records that somebody holds the tokens of this generation.
@@ -77,7 +96,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn record_successor(&self, id: SessionId, generation: i64, now: Time) -> Result<(), Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 sqlx::query!(
                     "UPDATE sessions SET successor_used_at = $3
@@ -88,7 +107,7 @@ impl Store {
                 )
                 .execute(tx)
                 .await?;
-                Ok(())
+                Ok(((), Touched::sessions([id])))
             })
         })
         .await
@@ -98,14 +117,16 @@ impl Store {
 async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
     let Return { id, generation, now, refresh_expires_at, secret_id, retry_since, retry_until, lost_since } = back;
     let next = generation + 1;
-    let rotated = sqlx::query_scalar!(
+    let rotated = sqlx::query_as!(
+        Current,
         r#"UPDATE sessions
            SET generation = $3, rotated_at = $4, successor_used_at = NULL, secret_id = $5,
                last_used_at = CASE WHEN last_used_at < $4 THEN $4 ELSE last_used_at END,
                refresh_expires_at = CASE WHEN $6 < expires_at THEN $6 ELSE expires_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
              AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
-           RETURNING user_id AS "user_id!: UserId""#,
+           RETURNING user_id AS "user_id!: UserId", generation AS "generation!",
+                     secret_id AS "secret_id!: SecretId", refresh_expires_at AS "refresh_expires_at!: Time""#,
         id,
         generation,
         next,
@@ -113,16 +134,17 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
         secret_id,
         refresh_expires_at
     );
-    if let Some(user_id) = rotated.fetch_optional(&mut *tx).await? {
-        let (user, session) = found(tx, &user_id, &id).await?;
-        return Ok(Outcome::Rotated(user, session));
+    if let Some(current) = rotated.fetch_optional(&mut *tx).await? {
+        return Ok(Outcome::Rotated(current));
     }
-    let retried = sqlx::query_scalar!(
+    let retried = sqlx::query_as!(
+        Current,
         r#"UPDATE sessions SET last_used_at = CASE WHEN last_used_at < $3 THEN $3 ELSE last_used_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
              AND ((rotated_at >= $4 AND rotated_at <= $6) OR (successor_used_at IS NULL AND rotated_at >= $5))
              AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
-           RETURNING user_id AS "user_id!: UserId""#,
+           RETURNING user_id AS "user_id!: UserId", generation AS "generation!",
+                     secret_id AS "secret_id!: SecretId", refresh_expires_at AS "refresh_expires_at!: Time""#,
         id,
         next,
         now,
@@ -130,9 +152,8 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
         lost_since,
         retry_until
     );
-    if let Some(user_id) = retried.fetch_optional(&mut *tx).await? {
-        let (user, session) = found(tx, &user_id, &id).await?;
-        return Ok(Outcome::Retried(user, session));
+    if let Some(current) = retried.fetch_optional(&mut *tx).await? {
+        return Ok(Outcome::Retried(current));
     }
     // Of another generation than the current one, and not to be served: used before, or of a database that was
     // restored since.
@@ -145,12 +166,4 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
         now
     );
     Ok(reused.fetch_optional(tx).await?.map_or(Outcome::Refused, Outcome::Reused))
-}
-
-/// What was just written.
-async fn found(tx: &mut Conn, user_id: &UserId, id: &SessionId) -> Result<(User, Session), Error> {
-    match known(tx, user_id, id).await? {
-        Some((user, Some(session))) => Ok((user, session)),
-        _ => Err(sqlx::Error::RowNotFound.into()),
-    }
 }

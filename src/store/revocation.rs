@@ -44,7 +44,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn purge_cutoffs(&self, before: Time) -> Result<u64, Error> {
-        self.write(move |tx| {
+        self.write_aside(move |tx| {
             Box::pin(async move {
                 let purged = sqlx::query!("DELETE FROM subject_cutoffs WHERE not_before < $1", before);
                 Ok(purged.execute(tx).await?.rows_affected())

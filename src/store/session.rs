@@ -1,5 +1,7 @@
-use super::{Conn, Db, Error, Store};
-use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Time, User, UserId};
+use std::sync::Arc;
+
+use super::{Conn, Error, Store, memory::Touched};
+use crate::model::{PasswordHash, Salt, SecretId, Session, SessionId, Standing, Time, User, UserId};
 
 /// How far ahead of `now` another request's may be, in seconds: it may have come later and waited less.
 const CLOCK: i64 = 60;
@@ -29,62 +31,6 @@ pub struct NewSession {
     pub others: i64,
 }
 
-struct KnownRow {
-    id: UserId,
-    username: String,
-    email: Option<String>,
-    email_verified_at: Option<Time>,
-    roles: Roles,
-    user_created_at: Time,
-    disabled_at: Option<Time>,
-    last_login_at: Option<Time>,
-    session_id: Option<SessionId>,
-    generation: Option<i64>,
-    rotated_at: Option<Time>,
-    successor_used_at: Option<Time>,
-    secret_id: Option<SecretId>,
-    created_at: Option<Time>,
-    last_used_at: Option<Time>,
-    refresh_expires_at: Option<Time>,
-    expires_at: Option<Time>,
-    ended_at: Option<Time>,
-    ip: Option<String>,
-    user_agent: Option<String>,
-}
-
-impl KnownRow {
-    fn split(self) -> (User, Option<Session>) {
-        let session = (|| {
-            Some(Session {
-                id: self.session_id?,
-                user_id: self.id.clone(),
-                generation: self.generation?,
-                rotated_at: self.rotated_at?,
-                successor_used_at: self.successor_used_at,
-                secret_id: self.secret_id?,
-                created_at: self.created_at?,
-                last_used_at: self.last_used_at?,
-                refresh_expires_at: self.refresh_expires_at?,
-                expires_at: self.expires_at?,
-                ended_at: self.ended_at,
-                ip: self.ip?,
-                user_agent: self.user_agent,
-            })
-        })();
-        let user = User {
-            id: self.id,
-            username: self.username,
-            email: self.email,
-            email_verified_at: self.email_verified_at,
-            roles: self.roles,
-            created_at: self.user_created_at,
-            disabled_at: self.disabled_at,
-            last_login_at: self.last_login_at,
-        };
-        (user, session)
-    }
-}
-
 impl Store {
     /// Records a login and opens its session: with the stronger hash that the login made of the same password if
     /// there is one, and with the oldest of too many sessions ended.
@@ -100,7 +46,7 @@ impl Store {
         verified: PasswordHash,
         stronger: Option<PasswordHash>,
     ) -> Result<Option<User>, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let login = sqlx::query_scalar!(
                     r#"UPDATE users SET last_login_at = $3, password_hash = COALESCE($4, password_hash)
@@ -112,7 +58,7 @@ impl Store {
                     stronger
                 );
                 if login.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok(None);
+                    return Ok((None, Touched::nothing()));
                 }
                 sqlx::query!(
                     "INSERT INTO sessions (id, user_id, salt, generation, rotated_at, secret_id, created_at,
@@ -131,34 +77,45 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 // The new one is not asked for its age: a clock that was set back would make it the oldest.
-                sqlx::query!(
-                    "UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-                     WHERE id IN (SELECT id FROM sessions
-                                  WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
-                                  ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $4)",
+                let ended = sqlx::query_scalar!(
+                    r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+                       WHERE id IN (SELECT id FROM sessions
+                                    WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
+                                    ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $4)
+                       RETURNING id AS "id!: SessionId""#,
                     new.user_id,
                     new.id,
                     new.created_at,
                     new.others
                 )
-                .execute(&mut *tx)
+                .fetch_all(&mut *tx)
                 .await?;
-                super::account::by_id(tx, &new.user_id).await
+                let user = super::account::by_id(tx, &new.user_id).await?;
+                Ok((user, Touched::account(new.user_id).and(Touched::sessions(ended))))
             })
         })
         .await
     }
 
-    /// The account, and its session of this id.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn recognise(
-        &self,
-        user_id: &UserId,
-        session_id: &SessionId,
-    ) -> Result<Option<(User, Option<Session>)>, Error> {
-        known(&self.readers, user_id, session_id).await
+    /// What a session is good for now, read.
+    pub(super) async fn read_standing(&self, id: &SessionId) -> Result<Option<Arc<Standing>>, Error> {
+        let row = sqlx::query!(
+            r#"SELECT user_id AS "user_id: UserId", generation, successor_used_at AS "successor_used_at: Time",
+                      last_used_at AS "last_used_at: Time", refresh_expires_at AS "refresh_expires_at: Time",
+                      expires_at AS "expires_at: Time", ended_at AS "ended_at: Time"
+               FROM sessions WHERE id = $1"#,
+            id
+        );
+        let Some(row) = row.fetch_optional(&self.readers).await? else { return Ok(None) };
+        // Of no account of ours.
+        let Some(owner) = row.user_id.to_bytes() else { return Ok(None) };
+        Ok(Some(Arc::new(Standing {
+            owner,
+            generation: row.generation,
+            is_successor_used: row.successor_used_at.is_some(),
+            ends_at: row.ended_at.is_none().then(|| row.refresh_expires_at.min(row.expires_at)),
+            last_used_at: row.last_used_at.unix().into(),
+        })))
     }
 
     /// Records when sessions were last used.
@@ -166,14 +123,15 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn record_uses(&self, uses: Vec<(SessionId, Time)>) -> Result<(), Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 for (id, at) in uses {
                     sqlx::query!("UPDATE sessions SET last_used_at = $2 WHERE id = $1 AND last_used_at < $2", id, at)
                         .execute(&mut *tx)
                         .await?;
                 }
-                Ok(())
+                // Memory knew it first.
+                Ok(((), Touched::nothing()))
             })
         })
         .await
@@ -244,19 +202,19 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn end_session(&self, user_id: Option<UserId>, id: SessionId, now: Time) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query_scalar!(
+                let ended = sqlx::query_scalar!(
                     r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
                        WHERE id = $1 AND (user_id = $2 OR $2 IS NULL) AND ended_at IS NULL
-                       RETURNING id AS "id!""#,
+                       RETURNING id AS "id!: SessionId""#,
                     id,
                     user_id,
                     now
                 )
                 .fetch_optional(tx)
                 .await?;
-                Ok(row.is_some())
+                Ok((ended.is_some(), Touched::sessions(ended)))
             })
         })
         .await
@@ -266,8 +224,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn end_sessions_of(&self, user_id: UserId, except: Option<SessionId>, now: Time) -> Result<u64, Error> {
-        self.write(move |tx| Box::pin(async move { end_all_of(tx, &user_id, except.as_ref(), now).await })).await
+    pub async fn end_sessions_of(&self, user_id: UserId, except: Option<SessionId>, now: Time) -> Result<usize, Error> {
+        self.write_touching(move |tx| {
+            Box::pin(async move {
+                let ended = end_all_of(tx, &user_id, except.as_ref(), now).await?;
+                Ok((ended.len(), Touched::sessions(ended)))
+            })
+        })
+        .await
     }
 
     /// Ends every session. Answers how many.
@@ -275,14 +239,14 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn end_every_session(&self, now: Time) -> Result<u64, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let ended = sqlx::query!(
                     "UPDATE sessions SET ended_at = $1, refresh_expires_at = $1
                      WHERE ended_at IS NULL AND refresh_expires_at > $1",
                     now
                 );
-                Ok(ended.execute(tx).await?.rows_affected())
+                Ok((ended.execute(tx).await?.rows_affected(), Touched::anything()))
             })
         })
         .await
@@ -293,7 +257,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn purge_sessions(&self, before: Time, at_most: i64) -> Result<u64, Error> {
-        self.write(move |tx| {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let purged = sqlx::query!(
                     "DELETE FROM sessions
@@ -301,38 +265,12 @@ impl Store {
                     before,
                     at_most
                 );
-                Ok(purged.execute(tx).await?.rows_affected())
+                // They have long ended, also in memory.
+                Ok((purged.execute(tx).await?.rows_affected(), Touched::nothing()))
             })
         })
         .await
     }
-}
-
-/// The account, and its session of this id.
-pub(super) async fn known(
-    executor: impl sqlx::Executor<'_, Database = Db>,
-    user_id: &UserId,
-    session_id: &SessionId,
-) -> Result<Option<(User, Option<Session>)>, Error> {
-    let row = sqlx::query_as!(
-        KnownRow,
-        r#"SELECT u.id AS "id: UserId", u.username, u.email, u.email_verified_at AS "email_verified_at: Time",
-                  u.roles AS "roles: Roles", u.created_at AS "user_created_at: Time",
-                  u.disabled_at AS "disabled_at: Time", u.last_login_at AS "last_login_at: Time",
-                  s.id AS "session_id?: SessionId", s.generation AS "generation?",
-                  s.rotated_at AS "rotated_at?: Time", s.successor_used_at AS "successor_used_at?: Time",
-                  s.secret_id AS "secret_id?: SecretId", s.created_at AS "created_at?: Time",
-                  s.last_used_at AS "last_used_at?: Time", s.refresh_expires_at AS "refresh_expires_at?: Time",
-                  s.expires_at AS "expires_at?: Time", s.ended_at AS "ended_at?: Time", s.ip AS "ip?",
-                  s.user_agent
-           FROM users u LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id
-           WHERE u.id = $1"#,
-        user_id,
-        session_id
-    )
-    .fetch_optional(executor)
-    .await?;
-    Ok(row.map(KnownRow::split))
 }
 
 /// A moment at or after which no token of this account was issued yet: now, or if somebody's `now` was later and
@@ -344,19 +282,20 @@ pub(super) async fn last_issue(tx: &mut Conn, user_id: &UserId, now: Time) -> Re
     Ok(last.fetch_one(tx).await?.map_or(now, |last| last.clamp(now, now.plus(CLOCK))))
 }
 
-/// Ends the sessions of an account, but for one. Answers how many.
+/// Ends the sessions of an account, but for one. Answers which.
 pub(super) async fn end_all_of(
     tx: &mut Conn,
     user_id: &UserId,
     except: Option<&SessionId>,
     now: Time,
-) -> Result<u64, Error> {
-    let ended = sqlx::query!(
-        "UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-         WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL AND refresh_expires_at > $3",
+) -> Result<Vec<SessionId>, Error> {
+    let ended = sqlx::query_scalar!(
+        r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
+           WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL AND refresh_expires_at > $3
+           RETURNING id AS "id!: SessionId""#,
         user_id,
         except,
         now
     );
-    Ok(ended.execute(tx).await?.rows_affected())
+    Ok(ended.fetch_all(tx).await?)
 }

@@ -1,7 +1,7 @@
 //! What SQLite alone knows: the file, its pragmas, its error codes.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{PATIENCE, Store};
+use super::{Conn, PATIENCE, Store, memory::Memory, writer::Writer};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -100,16 +100,18 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let place = Place::of(path).map_err(file)?;
     inspect(path).await?;
 
-    let writer = pool(1).connect_with(options(path)).await.map_err(unreadable)?;
-    migrate(path, &writer).await?;
-    let readers = pool(READERS).connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
-    Ok(Store { readers, writer, place })
+    let file = File { place, options: options(path) };
+    let mut conn = file.connect().await.map_err(unreadable)?;
+    migrate(path, &mut conn).await?;
+    let readers = readers().connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
+    let memory = Arc::new(Memory::default());
+    Ok(Store { readers, writer: Writer::start(file, conn, memory.clone()), memory })
 }
 
 /// Connections that stay: to open a file anew costs more than to keep it open.
-fn pool(connections: u32) -> PoolOptions<super::Db> {
+fn readers() -> PoolOptions<super::Db> {
     PoolOptions::new()
-        .max_connections(connections)
+        .max_connections(READERS)
         .acquire_timeout(PATIENCE)
         .max_lifetime(None)
         .idle_timeout(None)
@@ -132,48 +134,87 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// The file, for who writes to it.
+#[derive(Debug)]
+pub(super) struct File {
+    place: Place,
+    options: SqliteConnectOptions,
+}
+
+impl File {
+    /// Opens it. Not another file that has its name now: to close that would write this one's log into it.
+    pub(super) async fn connect(&self) -> Result<Conn, sqlx::Error> {
+        self.place.check_database()?;
+        self.options.connect().await
+    }
+
+    /// Refuses files that were deleted, moved or replaced. Called once something has been read.
+    pub(super) fn check(&self) -> Result<(), sqlx::Error> {
+        self.place.check()
+    }
+}
+
+/// Whether others wrote: what the connection was told when it was last asked. A new one has everything to hear.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Option<i64>);
+
+impl Watch {
+    /// Whether another connection has committed since the last call (`PRAGMA data_version`). On the connection that
+    /// writes: elsewhere, its own commits look like those of others.
+    pub(super) async fn has_changed(&mut self, conn: &mut Conn) -> Result<bool, sqlx::Error> {
+        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(conn).await?;
+        Ok(self.0.replace(version) != Some(version))
+    }
+}
+
 /// Makes the file if there is none, readable by its owner alone; SQLite gives `-wal` and `-shm` the same mode.
 fn make_private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         // To open a named pipe would wait for ever.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !std::fs::metadata(path)?.is_file() => {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !fs::metadata(path)?.is_file() => {
             Err(io::Error::other("it is not a file"))
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::File::open(path).map(drop),
         Err(error) => Err(error),
     }
 }
 
 /// Which files these are, by device and inode.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
+#[derive(Debug)]
+struct Place {
     path: PathBuf,
     database: (u64, u64),
     /// The write-ahead log, as of the first write. Who deletes it deletes what was acknowledged since.
-    log: Arc<OnceLock<(u64, u64)>>,
+    log: OnceLock<(u64, u64)>,
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), database: identity(path)?, log: Arc::default() })
+        Ok(Self { path: path.to_owned(), database: identity(path)?, log: OnceLock::new() })
     }
 
-    /// Refuses to write to files that were deleted, moved or replaced: with a write-ahead log SQLite goes on in
-    /// those that it has open, and what was acknowledged would be gone. Called within a transaction.
-    pub(super) fn check(&self) -> Result<(), sqlx::Error> {
+    /// With a write-ahead log SQLite goes on in files that were deleted, moved or replaced, and what was acknowledged
+    /// would be gone.
+    fn check(&self) -> Result<(), sqlx::Error> {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
         let log = identity(Path::new(&log))?;
-        if identity(&self.path)? == self.database && *self.log.get_or_init(|| log) == log {
-            return Ok(());
-        }
-        Err(io::Error::other("the database's files were replaced").into())
+        self.check_database()?;
+        if *self.log.get_or_init(|| log) == log { Ok(()) } else { Err(replaced()) }
+    }
+
+    fn check_database(&self) -> Result<(), sqlx::Error> {
+        if identity(&self.path)? == self.database { Ok(()) } else { Err(replaced()) }
     }
 }
 
+fn replaced() -> sqlx::Error {
+    io::Error::other("the database's files were replaced").into()
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Looks, through a connection that cannot write, whether the file is ours and whole enough to be opened.
@@ -223,11 +264,11 @@ async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError
 }
 
 /// Two processes may start on one empty file: whoever comes second finds the work done when it looks again.
-async fn migrate(path: &Path, writer: &sqlx::Pool<super::Db>) -> Result<(), OpenError> {
+async fn migrate(path: &Path, conn: &mut Conn) -> Result<(), OpenError> {
     let mut tries = MIGRATION_TRIES;
     loop {
         tries -= 1;
-        match run_migrations(writer).await {
+        match run_migrations(conn).await {
             Ok(()) => return Ok(()),
             Err(source) if tries == 0 => return Err(OpenError::Migration { path: path.to_owned(), source }),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -235,8 +276,7 @@ async fn migrate(path: &Path, writer: &sqlx::Pool<super::Db>) -> Result<(), Open
     }
 }
 
-async fn run_migrations(writer: &sqlx::Pool<super::Db>) -> Result<(), MigrateError> {
-    let mut conn = writer.acquire().await?;
+async fn run_migrations(conn: &mut Conn) -> Result<(), MigrateError> {
     // A prepared statement of before a migration must not meet the schema of after it.
     MIGRATOR.run(&mut *conn).await?;
     conn.clear_cached_statements().await?;

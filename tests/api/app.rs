@@ -247,9 +247,12 @@ impl TestApp {
         SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()
     }
 
-    /// Changes the database behind the server's back.
+    /// Changes the database behind the server's back, and lets it notice: it looks at each write, and some times a
+    /// second.
     pub async fn sql(&self, statement: &'static str) {
         sqlx::query(statement).execute(&mut self.db().await).await.unwrap();
+        // Whether it can write or not.
+        drop(self.app.store.check().await);
     }
 
     /// One text of the database.

@@ -1,0 +1,302 @@
+//! What each request asks, in memory: the accounts and the sessions that are in use.
+//!
+//! Read at first use, and forgotten when it is written: by this process before anybody is answered, by another one
+//! within a third of a second. As long as it is not known whether another one wrote, memory is not asked.
+
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use quick_cache::{
+    Weighter,
+    sync::{Cache, GuardResult},
+};
+
+use super::{Error, Store};
+use crate::model::{SessionId, Standing, User, UserId};
+
+/// How much the sessions may take, in bytes: about a million and a half.
+const SESSIONS: u64 = 256 * 1024 * 1024;
+
+/// How much the accounts may take, in bytes: about half a million.
+const ACCOUNTS: u64 = 192 * 1024 * 1024;
+
+/// What one takes beside its texts, in bytes: the value, its place in the cache, what the allocator adds. Measured.
+const SESSION: u64 = 160;
+const ACCOUNT: u64 = 320;
+
+/// How long after another process was last known not to have written memory is believed.
+const TRUST: Duration = Duration::from_millis(300);
+
+/// The 16 bytes of an id.
+type Key = [u8; 16];
+
+/// What this process remembers of the database.
+#[derive(Debug)]
+pub(super) struct Memory {
+    accounts: Cache<Key, Arc<User>, Account>,
+    sessions: Cache<Key, Arc<Standing>, Session>,
+    begun: Instant,
+    /// The last time that others are known not to have written what is remembered, in milliseconds since it began.
+    heard: AtomicU64,
+    /// Whether this process has written what others may remember.
+    has_written: AtomicBool,
+}
+
+/// Whose state a piece of work has written, or may have.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    accounts: Vec<UserId>,
+    sessions: Vec<SessionId>,
+    anything: bool,
+}
+
+impl Touched {
+    /// None that is remembered.
+    pub(super) fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// It cannot be told.
+    pub(super) fn anything() -> Self {
+        Self { anything: true, ..Self::default() }
+    }
+
+    /// An account.
+    pub(super) fn account(id: UserId) -> Self {
+        Self { accounts: vec![id], ..Self::default() }
+    }
+
+    /// Sessions.
+    pub(super) fn sessions(ids: impl IntoIterator<Item = SessionId>) -> Self {
+        Self { sessions: ids.into_iter().collect(), ..Self::default() }
+    }
+
+    /// These and those.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.add(other);
+        self
+    }
+
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.accounts.append(&mut other.accounts);
+        self.sessions.append(&mut other.sessions);
+        self.anything |= other.anything;
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Account;
+
+impl Weighter<Key, Arc<User>> for Account {
+    fn weight(&self, _: &Key, user: &Arc<User>) -> u64 {
+        let texts = [user.id.as_str(), &user.username, user.email.as_deref().unwrap_or_default(), user.roles.as_str()];
+        ACCOUNT + texts.iter().map(|text| text.len() as u64).sum::<u64>()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Session;
+
+impl Weighter<Key, Arc<Standing>> for Session {
+    fn weight(&self, _: &Key, _: &Arc<Standing>) -> u64 {
+        SESSION
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            // The room is taken when it is needed.
+            accounts: Cache::with_weighter(1_000, ACCOUNTS, Account),
+            sessions: Cache::with_weighter(1_000, SESSIONS, Session),
+            begun: Instant::now(),
+            heard: AtomicU64::new(0),
+            has_written: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Memory {
+    /// Notes when it was asked whether others have written since it was last asked, and the answer.
+    pub(super) fn hear(&self, asked: Instant, has_changed: bool) {
+        if has_changed {
+            self.forget(&Touched::anything());
+        }
+        let asked = asked.saturating_duration_since(self.begun).as_millis();
+        self.heard.store(u64::try_from(asked).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Forgets what a piece of work has written.
+    pub(super) fn write(&self, touched: &Touched) {
+        if touched.anything || !touched.accounts.is_empty() || !touched.sessions.is_empty() {
+            self.has_written.store(true, Ordering::Relaxed);
+        }
+        self.forget(touched);
+    }
+
+    /// What is being read now, and may be of before, will not be remembered.
+    fn forget(&self, touched: &Touched) {
+        if touched.anything {
+            self.accounts.clear();
+            self.sessions.clear();
+            return;
+        }
+        for key in touched.accounts.iter().filter_map(UserId::to_bytes) {
+            self.accounts.remove(&key);
+        }
+        for key in touched.sessions.iter().filter_map(SessionId::to_bytes) {
+            self.sessions.remove(&key);
+        }
+    }
+
+    /// None while it is not known whether another process wrote.
+    fn trusted(&self) -> Option<&Self> {
+        let heard = self.begun + Duration::from_millis(self.heard.load(Ordering::Acquire));
+        (heard.elapsed() < TRUST).then_some(self)
+    }
+}
+
+impl Store {
+    /// Waits until what this process has written holds in every other one, too.
+    pub async fn settle(&self) {
+        if self.memory.has_written.load(Ordering::Relaxed) {
+            tokio::time::sleep(TRUST).await;
+        }
+    }
+
+    /// The account with this id, as it is now.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn account(&self, id: &UserId) -> Result<Option<Arc<User>>, Error> {
+        let Some(key) = id.to_bytes() else { return Ok(None) };
+        remember(self.memory.trusted().map(|memory| &memory.accounts), key, self.read_account(id)).await
+    }
+
+    /// What a session of this account is good for now. None: the account has no such session.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn standing(&self, user_id: &UserId, id: &SessionId) -> Result<Option<Arc<Standing>>, Error> {
+        let (Some(owner), Some(key)) = (user_id.to_bytes(), id.to_bytes()) else { return Ok(None) };
+        let sessions = self.memory.trusted().map(|memory| &memory.sessions);
+        let standing = remember(sessions, key, self.read_standing(id)).await?;
+        Ok(standing.filter(|standing| standing.owner == owner))
+    }
+}
+
+/// What is remembered; or else what is read, which is then remembered, unless it was written meanwhile.
+async fn remember<K: Hash + Eq + Clone, V: Clone, W: Weighter<K, V> + Clone>(
+    cache: Option<&Cache<K, V, W>>,
+    key: K,
+    read: impl Future<Output = Result<Option<V>, Error>>,
+) -> Result<Option<V>, Error> {
+    // Who comes while another reads does not wait for him, but reads, too.
+    match cache.map(|cache| cache.get_value_or_guard(&key, Some(Duration::ZERO))) {
+        Some(GuardResult::Value(value)) => Ok(Some(value)),
+        Some(GuardResult::Guard(place)) => {
+            let found = read.await?;
+            if let Some(value) = &found {
+                // Refused if the place was taken away meanwhile.
+                let _ = place.insert(value.clone());
+            }
+            Ok(found)
+        }
+        Some(GuardResult::Timeout) | None => read.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Memory, TRUST, Touched, remember};
+    use crate::model::{Standing, UserId};
+
+    fn standing(generation: i64) -> std::sync::Arc<Standing> {
+        let (owner, is_successor_used, last_used_at) = ([0; 16], false, 0.into());
+        Standing { owner, generation, is_successor_used, ends_at: None, last_used_at }.into()
+    }
+
+    /// Memory that believes for an hour what it heard.
+    fn memory() -> Memory {
+        let memory = Memory::default();
+        hear(&memory, false);
+        memory
+    }
+
+    fn hear(memory: &Memory, has_changed: bool) {
+        memory.hear(Instant::now() + Duration::from_hours(1), has_changed);
+    }
+
+    /// What is answered while this stands in the database.
+    async fn ask(memory: &Memory, stored: i64) -> i64 {
+        let sessions = memory.trusted().map(|memory| &memory.sessions);
+        let read = async { Ok(Some(standing(stored))) };
+        remember(sessions, [7; 16], read).await.unwrap().unwrap().generation
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_remembered_until_it_is_written() {
+        let memory = memory();
+        assert_eq!(ask(&memory, 1).await, 1);
+        assert_eq!(ask(&memory, 2).await, 1);
+        let id = uuid::Uuid::from_bytes([7; 16]);
+        memory.forget(&Touched::account(UserId::from(id)));
+        assert_eq!(ask(&memory, 2).await, 1, "another thing of the same number");
+        memory.forget(&Touched::sessions([id.into()]));
+        assert_eq!(ask(&memory, 2).await, 2);
+        memory.forget(&Touched::anything());
+        assert_eq!(ask(&memory, 3).await, 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_while_it_is_read_is_not_remembered() {
+        for touched in [Touched::sessions([uuid::Uuid::from_bytes([7; 16]).into()]), Touched::anything()] {
+            let memory = memory();
+            let read = async {
+                let found = standing(1);
+                // Written after it was read, and before it is remembered.
+                memory.forget(&touched);
+                assert_eq!(ask(&memory, 2).await, 2, "who comes then reads anew");
+                Ok(Some(found))
+            };
+            assert_eq!(remember(Some(&memory.sessions), [7; 16], read).await.unwrap().unwrap().generation, 1);
+            assert_eq!(ask(&memory, 3).await, 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_another_reads_reads_too_and_does_not_wait() {
+        let memory = memory();
+        let read = async {
+            assert_eq!(ask(&memory, 2).await, 2);
+            Ok(Some(standing(1)))
+        };
+        assert_eq!(remember(Some(&memory.sessions), [7; 16], read).await.unwrap().unwrap().generation, 1);
+        assert_eq!(ask(&memory, 3).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_others_may_have_written_is_read_again() {
+        let memory = memory();
+        assert_eq!(ask(&memory, 1).await, 1);
+        hear(&memory, false);
+        assert_eq!(ask(&memory, 2).await, 1);
+        hear(&memory, true);
+        assert_eq!(ask(&memory, 2).await, 2);
+        // As long as nobody knows, each request asks the database; what was known then still is.
+        memory.hear(memory.begun, false);
+        tokio::time::sleep(TRUST).await;
+        assert_eq!(ask(&memory, 3).await, 3);
+        assert_eq!(ask(&memory, 4).await, 4);
+        hear(&memory, false);
+        assert_eq!(ask(&memory, 5).await, 2);
+    }
+}

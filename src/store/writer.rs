@@ -1,0 +1,295 @@
+//! The one writer: a task with the one connection that writes.
+//!
+//! Whoever wants to write hands it a piece of work. What waits when its turn comes is done in one transaction, each
+//! piece in a savepoint of its own, and shares one commit: a sync of the disk takes milliseconds, and many wait for it
+//! together. Nobody is answered before the commit that holds his write.
+//!
+//! Between transactions it asks, some times a second, whether another process wrote.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use sqlx::{Connection, raw_sql};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    Conn, Error, PATIENCE,
+    memory::{Memory, Touched},
+    sqlite::{BEGIN_WRITE, File, Watch},
+};
+
+/// How often it is asked whether another process wrote: often enough that memory is trusted all the time.
+const HEARING: Duration = Duration::from_millis(100);
+
+/// The most pieces of work in one transaction: who comes first does not wait for ever.
+const SHARED: usize = 128;
+
+/// How many may wait. More wait to be let in.
+const QUEUE: usize = 1024;
+
+/// Around each piece.
+const SAVEPOINT: &str = "SAVEPOINT piece";
+const NEXT: &str = "RELEASE piece; SAVEPOINT piece";
+const UNDO: &str = "ROLLBACK TO piece";
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub(super) struct Writer(mpsc::Sender<Order>);
+
+enum Order {
+    Write(Box<dyn Piece>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A piece of work, and who waits for it.
+trait Piece: Send {
+    /// Does it, unless nobody waits any more.
+    fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Ran>;
+
+    /// Does not do it.
+    fn refuse(self: Box<Self>, error: Error);
+}
+
+/// What came of a piece.
+enum Ran {
+    /// Nobody waited.
+    Left,
+    /// It is to be undone; whoever waited knows why.
+    Failed(Error),
+    /// It is written, if it is committed.
+    Done(Touched, Box<dyn Tell>),
+}
+
+/// Somebody who waits for the commit.
+trait Tell: Send {
+    fn tell(self: Box<Self>, committed: Result<(), Error>);
+}
+
+struct Work<T, F> {
+    task: F,
+    begun: oneshot::Sender<()>,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+struct Answer<T> {
+    done: T,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T: Send> Tell for Answer<T> {
+    fn tell(self: Box<Self>, committed: Result<(), Error>) {
+        let Self { done, answer } = *self;
+        // Who does not wait any more will find out.
+        let _ = answer.send(committed.map(|()| done));
+    }
+}
+
+impl<T, F> Piece for Work<T, F>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send,
+{
+    fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Ran> {
+        let Self { task, begun, answer } = *self;
+        if begun.send(()).is_err() {
+            return Box::pin(async { Ran::Left });
+        }
+        let work = task(conn);
+        Box::pin(async move {
+            match work.await {
+                Ok((done, touched)) => Ran::Done(touched, Box::new(Answer { done, answer })),
+                Err(error) => {
+                    let _ = answer.send(Err(error.clone()));
+                    Ran::Failed(error)
+                }
+            }
+        })
+    }
+
+    fn refuse(self: Box<Self>, error: Error) {
+        let _ = self.answer.send(Err(error));
+    }
+}
+
+impl Writer {
+    /// Starts the task, on a connection that has been opened.
+    pub(super) fn start(file: File, conn: Conn, memory: Arc<Memory>) -> Self {
+        let (orders, queue) = mpsc::channel(QUEUE);
+        let task = Task { file, conn: Some(conn), watch: Watch::default(), memory, queue, closing: None };
+        tokio::spawn(task.run());
+        Self(orders)
+    }
+
+    /// Has a piece of work done, and waits for the commit.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send + 'static,
+    {
+        let ((begun, turn), (answer, result)) = (oneshot::channel(), oneshot::channel());
+        let order = Order::Write(Box::new(Work { task: work, begun, answer }));
+        let wait = async {
+            self.0.send(order).await.map_err(|_| sqlx::Error::PoolClosed)?;
+            // Dropped unused: it was refused, and `result` says why.
+            let _ = turn.await;
+            Ok::<_, sqlx::Error>(())
+        };
+        // Once begun it is waited for, however long it takes; not begun, it will never be.
+        timeout(PATIENCE, wait).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        // Dropped without an answer: it panicked.
+        result.await.unwrap_or_else(|_| Err(Error::Internal(Arc::new(sqlx::Error::WorkerCrashed))))
+    }
+
+    /// Does what waits, and closes the connection.
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(Order::Close(done)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+struct Task {
+    file: File,
+    /// None: it was thrown away, and is opened anew when it is needed.
+    conn: Option<Conn>,
+    watch: Watch,
+    memory: Arc<Memory>,
+    queue: mpsc::Receiver<Order>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+/// What one transaction has done so far.
+#[derive(Default)]
+struct Done {
+    touched: Touched,
+    answers: Vec<Box<dyn Tell>>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut ticks = interval(HEARING);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.closing.is_none() {
+            tokio::select! {
+                order = self.queue.recv() => match order {
+                    Some(Order::Write(piece)) => self.transact(piece).await,
+                    Some(Order::Close(done)) => self.closing = Some(done),
+                    // The last store is gone.
+                    None => break,
+                },
+                _ = ticks.tick() => self.listen().await,
+            }
+        }
+        if let Some(conn) = self.conn.take() {
+            let _ = conn.close().await;
+        }
+        if let Some(done) = self.closing {
+            let _ = done.send(());
+        }
+    }
+
+    /// The connection. Until what is done with it has ended well, it is one to throw away: SQLite ends a transaction
+    /// by itself when the disk is full, sqlx does not notice, and every later one would fail.
+    async fn take(&mut self) -> Result<Conn, sqlx::Error> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        self.watch = Watch::default();
+        self.file.connect().await
+    }
+
+    /// Asks whether another process wrote. If there is no answer, memory is soon no longer trusted.
+    async fn listen(&mut self) {
+        let heard = async {
+            let mut conn = self.take().await?;
+            self.hear(&mut conn).await?;
+            self.file.check()?;
+            self.conn = Some(conn);
+            Ok::<_, sqlx::Error>(())
+        };
+        if let Err(error) = heard.await {
+            tracing::debug!(event = "database_not_heard", %error);
+        }
+    }
+
+    async fn hear(&mut self, conn: &mut Conn) -> Result<(), sqlx::Error> {
+        let asked = Instant::now();
+        let has_changed = self.watch.has_changed(conn).await?;
+        self.memory.hear(asked, has_changed);
+        Ok(())
+    }
+
+    /// Does this piece of work and those that wait behind it in one transaction.
+    async fn transact(&mut self, first: Box<dyn Piece>) {
+        let mut conn = match self.begin().await {
+            Ok(conn) => conn,
+            Err(error) => return first.refuse(error.into()),
+        };
+        let mut done = Done::default();
+        let committed = self.work(&mut conn, first, &mut done).await;
+        // If it failed, too: nobody knows how far a failed commit came.
+        self.memory.write(&done.touched);
+        if committed.is_ok() {
+            self.conn = Some(conn);
+        }
+        for answer in done.answers {
+            answer.tell(committed.clone());
+        }
+    }
+
+    async fn begin(&mut self) -> Result<Conn, sqlx::Error> {
+        let mut conn = self.take().await?;
+        raw_sql(BEGIN_WRITE).execute(&mut conn).await?;
+        self.file.check()?;
+        raw_sql(SAVEPOINT).execute(&mut conn).await?;
+        Ok(conn)
+    }
+
+    async fn work(&mut self, conn: &mut Conn, first: Box<dyn Piece>, done: &mut Done) -> Result<(), Error> {
+        let (mut next, mut count) = (Some(first), 0);
+        while let Some(piece) = next.take() {
+            count += 1;
+            // Run within the future that is watched: the first part of it may panic, too.
+            let run = async { piece.run(conn).await };
+            match AssertUnwindSafe(run).catch_unwind().await.map_err(|_| sqlx::Error::WorkerCrashed)? {
+                Ran::Left => {}
+                // Where there is nothing to go back to, SQLite has ended the whole transaction for the same reason.
+                Ran::Failed(error) => {
+                    raw_sql(UNDO).execute(&mut *conn).await.map_err(|_| error)?;
+                }
+                Ran::Done(touched, answer) => {
+                    done.touched.add(touched);
+                    done.answers.push(answer);
+                }
+            }
+            if count == SHARED {
+                break;
+            }
+            match self.queue.try_recv() {
+                Ok(Order::Write(piece)) => match raw_sql(NEXT).execute(&mut *conn).await {
+                    Ok(_) => next = Some(piece),
+                    Err(error) => {
+                        let error = Error::from(error);
+                        piece.refuse(error.clone());
+                        return Err(error);
+                    }
+                },
+                Ok(Order::Close(closed)) => self.closing = Some(closed),
+                Err(_) => {}
+            }
+        }
+        self.hear(conn).await?;
+        // Once more: what is written into a file that is gone would be acknowledged.
+        self.file.check()?;
+        raw_sql("COMMIT").execute(conn).await?;
+        Ok(())
+    }
+}
