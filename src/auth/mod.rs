@@ -11,6 +11,7 @@ pub mod revocation;
 pub mod ring;
 pub mod rotation;
 pub mod secrets;
+mod seen;
 pub mod session;
 pub mod token;
 pub mod upkeep;

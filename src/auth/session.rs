@@ -317,7 +317,7 @@ pub async fn logout(
     let mut ending = Vec::new();
     if let Some(token) = access {
         let verified = app.tokens.verify_past(now, token)?;
-        ending.push((Some(verified.user_id), verified.session_id));
+        ending.push((Some(verified.user_id.clone()), verified.session_id.clone()));
     }
     if let Some(token) = refresh {
         let token = RefreshToken::parse(token).ok_or(Error::InvalidToken)?;

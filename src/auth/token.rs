@@ -7,7 +7,7 @@ use jsonwebtoken::{Header, crypto, encode};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{random, ring::Ring};
+use super::{random, ring::Ring, seen::Seen};
 use crate::{
     error::Error,
     json::{self, Shape},
@@ -30,6 +30,7 @@ const CLIENT_ID: &str = "hallpass";
 #[derive(Debug)]
 pub struct Tokens {
     ring: RwLock<Arc<Ring>>,
+    seen: Seen,
     issuer: String,
     audience: String,
     /// The life of a token, in seconds.
@@ -60,7 +61,7 @@ pub struct Grant<'a> {
 }
 
 /// What a well-signed token says. Whether the account and its session still are is another question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Verified {
     /// The account.
     pub user_id: UserId,
@@ -68,8 +69,11 @@ pub struct Verified {
     pub session_id: SessionId,
     /// Which of the session's refresh tokens it goes with; none in tokens that somebody else signed with our key.
     pub generation: Option<i64>,
-    /// When it ends.
-    pub expires_at: Time,
+    /// The key that signed it.
+    pub(super) kid: String,
+    issued_at: i64,
+    not_before: Option<i64>,
+    expires_at: Time,
 }
 
 #[derive(Serialize)]
@@ -111,7 +115,7 @@ fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>,
 impl Tokens {
     /// Issues tokens that live `lifetime` seconds.
     pub fn new(ring: Ring, issuer: String, audience: String, lifetime: i64) -> Self {
-        Self { ring: RwLock::new(Arc::new(ring)), issuer, audience, lifetime }
+        Self { ring: RwLock::new(Arc::new(ring)), seen: Seen::default(), issuer, audience, lifetime }
     }
 
     /// The keys of now.
@@ -182,46 +186,76 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`], [`Error::TokenExpired`]
-    pub fn verify(&self, now: Time, token: &str) -> Result<Verified, Error> {
-        let verified = self.verify_past(now, token)?;
-        if verified.expires_at <= now { Err(Error::TokenExpired) } else { Ok(verified) }
+    pub fn verify(&self, now: Time, token: &str) -> Result<Arc<Verified>, Error> {
+        let (verified, expires_at) = self.judge(now, token)?;
+        if expires_at <= now { Err(Error::TokenExpired) } else { Ok(verified) }
     }
 
     /// The same for a token that may have expired.
     ///
     /// # Errors
     /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`]
-    pub fn verify_past(&self, now: Time, token: &str) -> Result<Verified, Error> {
-        let (claims, forgotten_at) = self.open(token).ok_or(Error::InvalidToken)?;
+    pub fn verify_past(&self, now: Time, token: &str) -> Result<Arc<Verified>, Error> {
+        Ok(self.judge(now, token)?.0)
+    }
+
+    /// What a token says and when it ends. What does not depend on the moment is remembered: that a key signed it.
+    fn judge(&self, now: Time, token: &str) -> Result<(Arc<Verified>, Time), Error> {
+        let (verified, is_new) = match self.seen.find(token) {
+            Some(verified) => (verified, false),
+            None => (Arc::new(self.read(now, token)?), true),
+        };
+        // The key may have been revoked since.
+        let expires_at = self.check(now, &verified).ok_or(Error::InvalidToken)?;
+        if is_new {
+            self.seen.remember(token, &verified);
+        }
+        Ok((verified, expires_at))
+    }
+
+    /// When it ends, if a key of now may have signed it and its times fit.
+    fn check(&self, now: Time, verified: &Verified) -> Option<Time> {
+        let ring = self.ring();
+        let entry = ring.find(&verified.kid)?;
+        let soon = now.plus(LEEWAY).unix();
+        let is_timely = verified.issued_at <= soon
+            && verified.not_before.is_none_or(|nbf| nbf <= soon)
+            && verified.expires_at.unix() <= verified.issued_at.saturating_add(MAX_LIFETIME);
+        // At the latest with the last one of its key.
+        let expires_at = entry.forgotten_at.map_or(verified.expires_at, |at| at.min(verified.expires_at));
+        (is_timely && entry.may_have_signed(verified.issued_at)).then_some(expires_at)
+    }
+
+    /// Reads a token: signature first, then claims.
+    fn read(&self, now: Time, token: &str) -> Result<Verified, Error> {
+        let (claims, kid) = self.open(token).ok_or(Error::InvalidToken)?;
         let is_ours = claims.iss == self.issuer
             && claims.aud == self.audience
             && claims.client_id == CLIENT_ID
             && !claims.jti.is_empty()
             && !claims.sid.is_empty();
-        let soon = now.plus(LEEWAY).unix();
-        let is_timely = claims.iat <= soon
-            && claims.nbf.is_none_or(|nbf| nbf <= soon)
-            && claims.exp <= claims.iat.saturating_add(MAX_LIFETIME);
-        if !is_ours || !is_timely {
-            return Err(Error::InvalidToken);
-        }
-        let Value::String(subject) = claims.sub else { return Err(Error::InvalidTokenPayload) };
-        if subject.is_empty() {
-            return Err(Error::InvalidTokenPayload);
-        }
-        let expires_at = Time::from_unix(claims.exp);
-        Ok(Verified {
+        let subject = if let Value::String(subject) = claims.sub { subject } else { String::new() };
+        let verified = Verified {
             user_id: UserId::from_text(subject),
             session_id: SessionId::from_text(claims.sid),
             generation: claims.jti.rsplit_once('.').and_then(|(_, generation)| generation.parse().ok()),
-            expires_at: forgotten_at.map_or(expires_at, |at| at.min(expires_at)),
-        })
+            kid,
+            issued_at: claims.iat,
+            not_before: claims.nbf,
+            expires_at: Time::from_unix(claims.exp),
+        };
+        if !is_ours || self.check(now, &verified).is_none() {
+            return Err(Error::InvalidToken);
+        }
+        if verified.user_id.as_str().is_empty() {
+            return Err(Error::InvalidTokenPayload);
+        }
+        Ok(verified)
     }
 
-    /// The claims of a token that one of the keys has signed, and when that key's last token expires, if that is
-    /// known. jsonwebtoken judges the signature; its judgement of claims reads the clock, and lets pass what is
-    /// missing or has another type.
-    fn open(&self, token: &str) -> Option<(Presented, Option<Time>)> {
+    /// The claims of a token that one of the keys has signed, and that key. jsonwebtoken judges the signature; its
+    /// judgement of claims reads the clock, and lets pass what is missing or has another type.
+    fn open(&self, token: &str) -> Option<(Presented, String)> {
         if token.len() > MAX_BYTES {
             return None;
         }
@@ -240,8 +274,7 @@ impl Tokens {
         if !is_ours || !verify().is_ok_and(|is_signed| is_signed) {
             return None;
         }
-        let claims: Presented = object(payload)?;
-        entry.may_have_signed(claims.iat).then_some((claims, entry.forgotten_at))
+        Some((object(payload)?, entry.key.kid.clone()))
     }
 }
 

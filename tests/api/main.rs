@@ -14,6 +14,7 @@ mod refresh;
 mod revocations;
 mod ring;
 mod secrets;
+mod seen;
 mod session;
 mod sessions;
 mod store;

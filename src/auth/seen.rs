@@ -1,0 +1,59 @@
+//! Access tokens whose signature has been verified, so that it need not be each time.
+//!
+//! They are found by a digest of their exact bytes. Another spelling of a token is another token; who knows a `jti`
+//! and changes what stands beside it finds nothing. That a key has signed these bytes is all that is remembered:
+//! whether the key, the token, the session and the account still count is asked at each use.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use quick_cache::{Weighter, sync::Cache};
+
+use super::token::Verified;
+
+/// How much they may take, in bytes: about 170,000 tokens.
+const TOKENS: u64 = 64 * 1024 * 1024;
+
+/// What one takes beside its texts, in bytes: the value, its place in the cache, what the allocator adds.
+const TOKEN: usize = 260;
+
+type Digest = [u8; SHA256_OUTPUT_LEN];
+
+/// What was verified.
+#[derive(Debug)]
+pub(super) struct Seen(Cache<Digest, Arc<Verified>, Size>);
+
+#[derive(Debug, Clone)]
+struct Size;
+
+impl Weighter<Digest, Arc<Verified>> for Size {
+    fn weight(&self, _: &Digest, verified: &Arc<Verified>) -> u64 {
+        let Verified { user_id, session_id, kid, .. } = &**verified;
+        (TOKEN + user_id.as_str().len() + session_id.as_str().len() + kid.len()) as u64
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        // The room is taken when it is needed.
+        Self(Cache::with_weighter(1_000, TOKENS, Size))
+    }
+}
+
+impl Seen {
+    /// What this token says, if it was seen before.
+    pub(super) fn find(&self, token: &str) -> Option<Arc<Verified>> {
+        self.0.get(&of(token)?)
+    }
+
+    /// Remembers a token, unless others are more in use.
+    pub(super) fn remember(&self, token: &str, verified: &Arc<Verified>) {
+        if let Some(digest) = of(token) {
+            self.0.insert(digest, verified.clone());
+        }
+    }
+}
+
+fn of(token: &str) -> Option<Digest> {
+    digest(&SHA256, token.as_bytes()).as_ref().try_into().ok()
+}
