@@ -3,6 +3,8 @@
 //! A hash takes tens of milliseconds and megabytes, so there is one thread a core, each keeping its memory
 //! (a fresh allocation a call costs a quarter more), and a short queue before them. When the queue is full
 //! the caller is told at once; who hung up while waiting is not hashed for.
+//!
+//! The threads yield to those that answer requests: who is logged in does not notice how many log in.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,6 +33,11 @@ const IDLE: Duration = Duration::from_secs(10);
 /// it back when it is freed; below, it keeps what it was given once (mallopt(3), `M_MMAP_THRESHOLD`). Room that is
 /// not used is not resident.
 const OWN_MAPPING: usize = 33 * 1024;
+
+/// How much less of a core a hash thread takes than the others, if they want it, too (setpriority(2), «nice»): a tenth
+/// of their weight. Where nobody else wants it, it takes it all.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 
 /// The tag's length in bytes (RFC 9106, section 4: 256 bits).
 const TAG: usize = 32;
@@ -132,6 +139,9 @@ impl Hasher {
 }
 
 fn work(jobs: &Receiver<Job>) {
+    // Of this thread alone, which is how Linux does it. Refused, it hashes all the same.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
     let mut memory = Memory::default();
     loop {
         match jobs.recv_timeout(IDLE) {
@@ -211,6 +221,9 @@ fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Resu
     if blocks.len() < count {
         *blocks = Vec::new();
         blocks.try_reserve_exact(count.max(OWN_MAPPING)).map_err(|_| Error::Overloaded)?;
+        // Argon2 jumps about: with pages of 2 MiB it waits less for their addresses. Where the system has none, the
+        // advice is ignored.
+        kevy_madvise::advise_hugepage(blocks.as_ptr().cast(), blocks.capacity() * Block::SIZE);
         blocks.resize(count, Block::new());
     }
     let mut tag = [0; TAG];

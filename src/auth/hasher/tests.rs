@@ -178,3 +178,13 @@ async fn a_panic_costs_one_answer_and_no_thread() {
     assert!(matches!(result, Err(Error::Internal(_))));
     assert!(hasher.hash(password("a")).await.is_ok());
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_hash_thread_yields_and_no_other_thread_does() {
+    let nice = || rustix::process::getpriority_process(None).unwrap();
+    let before = nice();
+    let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+    assert_eq!(hasher.run(move |_| nice()).await.unwrap(), super::NICE);
+    assert_eq!(nice(), before);
+}
