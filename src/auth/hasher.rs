@@ -99,6 +99,11 @@ impl Hasher {
         Ok(Self { queue: sender, cost, ceiling: cost.max(CEILING) })
     }
 
+    /// Whether one more would be taken now.
+    pub fn has_room(&self) -> bool {
+        !self.queue.is_full()
+    }
+
     /// Hashes a password with a fresh salt.
     ///
     /// # Errors

@@ -59,6 +59,10 @@ pub struct Opened {
 /// [`Error::InvalidCredentials`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result<Opened, Error> {
     let Login { name, password, user_agent } = login;
+    // What cannot be hashed is not looked up either: in a storm most of the work is to refuse.
+    if !app.hasher.has_room() {
+        return Err(Error::Overloaded);
+    }
     let found = find(app, &name).await?;
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let password = Password::parse(password).ok();
