@@ -1,17 +1,20 @@
 //! The generated document, and Swagger UI, whole in the binary: it works offline.
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use poem::{
-    Endpoint, Request,
+    IntoResponse, Request, Response,
     error::NotFoundError,
     http::{HeaderMap, StatusCode, header},
 };
-use poem_openapi::{OpenApi, payload::Response};
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    registry::{MetaResponses, Registry},
+};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{context::Context, problem::Problem};
@@ -34,18 +37,52 @@ const AUTHORIZING_START: &str = "window.ui = SwaggerUIBundle({
         dom_id: '#ui',";
 
 /// What stands outside the document.
-pub struct DocsApi;
+#[derive(Default)]
+pub struct DocsApi {
+    document: OnceCell<Page>,
+    swagger_ui: OnceCell<Page>,
+}
+
+/// Its paths.
+pub const PATHS: [&str; 3] = ["/", "/docs", "/openapi.json"];
 
 #[OpenApi]
 impl DocsApi {
-    /// Here and not a route of its own: beside a nested router, poem never finds one for `/`.
     #[oai(path = "/", method = "get", operation_id = "get_root", hidden)]
-    async fn get_root(&self, context: Context) -> poem::Result<Response<()>> {
+    async fn get_root(&self, context: Context) -> poem::Result<Undescribed> {
         if !context.app.config.docs {
             return Err(NotFoundError.into());
         }
-        Ok(Response::new(()).status(StatusCode::TEMPORARY_REDIRECT).header(header::LOCATION, "/docs"))
+        let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(header::LOCATION, "/docs");
+        Ok(Undescribed(response.finish()))
     }
+
+    #[oai(path = "/docs", method = "get", operation_id = "get_docs", hidden)]
+    async fn get_docs(&self, request: &Request, context: Context) -> poem::Result<Undescribed> {
+        page(&self.swagger_ui, swagger_ui, request, &context).await
+    }
+
+    #[oai(path = "/openapi.json", method = "get", operation_id = "get_document", hidden)]
+    async fn get_document(&self, request: &Request, context: Context) -> poem::Result<Undescribed> {
+        page(&self.document, document, request, &context).await
+    }
+}
+
+/// An answer that the document does not describe.
+struct Undescribed(Response);
+
+impl IntoResponse for Undescribed {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl ApiResponse for Undescribed {
+    fn meta() -> MetaResponses {
+        MetaResponses { responses: Vec::new() }
+    }
+
+    fn register(_: &mut Registry) {}
 }
 
 /// Where the head of the template starts.
@@ -74,12 +111,12 @@ impl Page {
         Self { plain: text.into(), gzip: gzip.into(), content_type, policy, etag }
     }
 
-    fn answer(&self, request: &HeaderMap) -> poem::Response {
+    fn answer(&self, request: &HeaderMap) -> Response {
         let wants = |name, what: &str| {
             let values = request.get_all(name).iter().filter_map(|value| value.to_str().ok());
             values.flat_map(|value| value.split(',')).map(str::trim).any(|item| item == what)
         };
-        let mut response = poem::Response::builder()
+        let mut response = Response::builder()
             .header(header::ETAG, &self.etag)
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::VARY, "Accept-Encoding");
@@ -98,32 +135,30 @@ impl Page {
     }
 }
 
-/// `GET /openapi.json`
-pub fn document(spec: fn() -> String) -> impl Endpoint {
-    made_once(move || Page::new(spec(), "application/json", None))
+fn document() -> Page {
+    Page::new(super::spec(), "application/json", None)
 }
 
-/// `GET /docs`
-pub fn swagger_ui(html: fn() -> String) -> impl Endpoint {
-    made_once(move || {
-        let html = adapt(&html());
-        let policy = policy(&html);
-        Page::new(html, "text/html; charset=utf-8", Some(policy))
-    })
+fn swagger_ui() -> Page {
+    let html = adapt(&super::swagger_ui_html());
+    let policy = policy(&html);
+    Page::new(html, "text/html; charset=utf-8", Some(policy))
 }
 
 /// Makes the page when it is first asked for, off the async workers: that takes longer than the server takes to
 /// start.
-fn made_once(make: impl Fn() -> Page + Clone + Send + Sync + 'static) -> impl Endpoint {
-    let page: Arc<OnceCell<Page>> = Arc::default();
-    poem::endpoint::make(move |request: Request| {
-        let (page, make) = (page.clone(), make.clone());
-        async move {
-            let ready = page.get_or_try_init(|| async { spawn_blocking(make).await }).await;
-            let page = ready.map_err(|error| Problem::from(Error::internal(error)))?;
-            Ok::<_, poem::Error>(page.answer(request.headers()))
-        }
-    })
+async fn page(
+    cell: &OnceCell<Page>,
+    make: fn() -> Page,
+    request: &Request,
+    context: &Context,
+) -> poem::Result<Undescribed> {
+    if !context.app.config.docs {
+        return Err(NotFoundError.into());
+    }
+    let ready = cell.get_or_try_init(|| async { spawn_blocking(make).await }).await;
+    let page = ready.map_err(|error| Problem::from(Error::internal(error)))?;
+    Ok(Undescribed(page.answer(request.headers())))
 }
 
 /// `tests/api/openapi.rs` sees whether the template is still the one that this changes.

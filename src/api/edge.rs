@@ -14,9 +14,10 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
 use poem::{
     Endpoint, PathPattern, Request, Response, Result,
-    error::{MethodNotAllowedError, NotFoundError},
+    error::{MethodNotAllowedError, NotFoundError, ParsePathError},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
 };
 use poem_openapi::error::AuthorizationError;
@@ -66,6 +67,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         // `CONNECT host:port` has no path, which poem's router takes for granted.
         if request.uri().path_and_query().is_none() {
             return Err(NotFoundError.into());
+        }
+        // poem's router leaves out a parameter that is no text.
+        let path = request.uri().path();
+        if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
+            return Err(ParsePathError.into());
         }
         let work = tokio::time::timeout(DEADLINE, self.inner.call(request));
         match AssertUnwindSafe(work).catch_unwind().await {

@@ -19,7 +19,7 @@ mod session;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, Response, Route, get};
+use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::{ApiResponse, ExtraHeader, OpenApiService, Tags};
 
 use crate::{app::App, error::Error};
@@ -62,16 +62,11 @@ enum Done {
 /// [`Error::Internal`] if the system has no random bytes.
 pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> {
     let mut methods = methods();
-    let mut route = Route::new().nest("/", service());
     if app.config.docs {
-        let pages = [("/docs", get(docs::swagger_ui(swagger_ui_html))), ("/openapi.json", get(docs::document(spec)))];
-        for (path, page) in pages {
-            route = route.at(path, page);
-            methods.insert(path.to_owned(), "GET, HEAD".to_owned());
-        }
-        methods.insert("/".to_owned(), "GET, HEAD".to_owned());
+        methods.extend(docs::PATHS.map(|path| (path.to_owned(), "GET, HEAD".to_owned())));
     }
-    Edge::new(route.map_to_response(), app, methods)
+    // Without a `Route` around it, which would route each request twice.
+    Edge::new(service().into_endpoint(), app, methods)
 }
 
 /// The document: what `GET /openapi.json` and `hallpass openapi` print.
@@ -92,7 +87,7 @@ fn service() -> OpenApiService<Apis, ()> {
         admin::AdminApi,
         discovery::DiscoveryApi::default(),
         health::HealthApi::default(),
-        docs::DocsApi,
+        docs::DocsApi::default(),
     );
     let request_id = ExtraHeader::new("X-Request-Id").description("Stands in the server's log");
     // No server is named: Swagger UI asks where it came from.
