@@ -5,11 +5,14 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     panic::AssertUnwindSafe,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{self, Poll},
     time::{Duration, Instant},
 };
 
@@ -21,7 +24,8 @@ use poem::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
 };
 use poem_openapi::error::AuthorizationError;
-use tracing::Instrument;
+use tokio::time::sleep;
+use tracing::Span;
 
 use super::{
     context::{Context, client_address},
@@ -58,25 +62,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         Ok(Self { inner, app, cors, methods, headers, ids: RequestIds::new()? })
     }
 
-    async fn answer(&self, request: Request) -> Result<Response> {
-        // RFC 6750, section 2: one credential a request. Who reads the first and who reads the last differ.
-        if request.headers().get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
-            let detail = "There must be one Authorization header";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, detail).into());
-        }
-        // `CONNECT host:port` has no path, which poem's router takes for granted.
-        if request.uri().path_and_query().is_none() {
-            return Err(NotFoundError.into());
-        }
-        // poem's router leaves out a parameter that is no text.
-        let path = request.uri().path();
-        if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
-            return Err(ParsePathError.into());
-        }
-        let work = tokio::time::timeout(DEADLINE, self.inner.call(request));
-        match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Problem {
+    async fn answer(&self, request: Request, line: &Line) -> Result<Response> {
+        check(&request)?;
+        // Pinned where it is made: a request and what becomes of it are large, and would be moved a few times.
+        let work = pin!(self.inner.call(request));
+        let mut work = pin!(AssertUnwindSafe(in_time(work)).catch_unwind());
+        match poll_fn(|task| line.span.in_scope(|| work.as_mut().poll(task))).await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(Problem {
                 detail: "The answer took too long; try again".into(),
                 ..Problem::from(Error::Overloaded)
             }
@@ -122,7 +115,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             Err(error) => {
                 line.route = error.data().cloned().filter(|_| !error.is::<NotFoundError>());
                 let route = line.route.as_ref().map_or("", |route: &PathPattern| &route.0);
-                let problem = error.data().cloned().unwrap_or_else(|| self.problem(&error, route, has_bearer));
+                let problem = || self.problem(&error, route, has_bearer);
+                let problem = error.data().cloned().unwrap_or_else(|| line.span.in_scope(problem));
                 line.code = Some(problem.code.name());
                 write(&problem, &line.request_id)
             }
@@ -143,15 +137,16 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
+        let request_id = self.ids.next();
         let mut line = Line {
+            span: tracing::info_span!("request", id = request_id),
             begun: Instant::now(),
-            request_id: self.ids.next(),
+            request_id,
             method: request.method().clone(),
             route: None,
             status: CLIENT_CLOSED_REQUEST,
             code: None,
         };
-        let span = tracing::info_span!("request", id = line.request_id);
         let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
         let address = client_address(peer, request.headers(), &self.app.config.trusted_proxies);
         let context = Context { app: self.app.clone(), now: self.app.clock.now(), client: Client { address } };
@@ -159,18 +154,44 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let origin = self.cors.origin(&request);
         let has_bearer = bearer(request.headers()).is_some();
 
-        async move {
-            let outcome = match Cors::preflight(&request, origin.as_ref()) {
-                Some(response) => Ok(response),
-                None => self.answer(request).await,
-            };
-            let mut response = self.finish(outcome, &mut line, has_bearer);
-            self.cors.apply(origin, &mut response);
-            Ok(response)
-        }
-        .instrument(span)
-        .await
+        let outcome = match Cors::preflight(&request, origin.as_ref()) {
+            Some(response) => Ok(response),
+            None => self.answer(request, &line).await,
+        };
+        let mut response = self.finish(outcome, &mut line, has_bearer);
+        self.cors.apply(origin, &mut response);
+        Ok(response)
     }
+}
+
+/// Refuses what no operation is to see.
+fn check(request: &Request) -> Result<()> {
+    // RFC 6750, section 2: one credential a request. Who reads the first and who reads the last differ.
+    if request.headers().get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+        let detail = "There must be one Authorization header";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, detail).into());
+    }
+    // `CONNECT host:port` has no path, which poem's router takes for granted.
+    if request.uri().path_and_query().is_none() {
+        return Err(NotFoundError.into());
+    }
+    // poem's router leaves out a parameter that is no text.
+    let path = request.uri().path();
+    if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
+        return Err(ParsePathError.into());
+    }
+    Ok(())
+}
+
+/// What comes of it before the deadline.
+async fn in_time<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
+    // Most answers are there at the first look, and need no timer.
+    let mut timer = None;
+    let look = |task: &mut task::Context| match work.as_mut().poll(task) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.get_or_insert_with(|| Box::pin(sleep(DEADLINE))).as_mut().poll(task).map(|()| None),
+    };
+    poll_fn(look).await
 }
 
 /// What nginx notes when the client hung up before it was answered.
@@ -178,6 +199,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// A request's line in the log. Written when it is dropped, so also when nobody waits for the answer any more.
 struct Line {
+    span: Span,
     begun: Instant,
     request_id: String,
     method: Method,
@@ -189,6 +211,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         tracing::info!(
+            parent: &self.span,
             event = "request",
             method = %self.method,
             route = self.route.as_ref().map_or("-", |route| &route.0),
