@@ -213,7 +213,7 @@ impl Drop for Line {
         tracing::info!(
             parent: &self.span,
             event = "request",
-            method = %self.method,
+            method = self.method.as_str(),
             route = self.route.as_ref().map_or("-", |route| &route.0),
             status = self.status,
             code = self.code,
