@@ -5,7 +5,7 @@
 
 use std::{
     fmt::{self, Debug},
-    io::{IsTerminal, Write},
+    io::{BufWriter, IsTerminal, Write},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -47,7 +47,8 @@ impl Drop for Running {
 /// Starts to log, and logs panics by their place. Their text may hold anything, so it is left out.
 #[must_use]
 pub fn start(log: &Log) -> Running {
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).thread_name("log").finish(std::io::stderr());
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).thread_name("log").finish(BufWriter::new(std::io::stderr()));
     let running = Running { lost: writer.error_counter(), _writer: guard };
     // `hyper` and `sqlx` see raw requests and rows: at their most talkative they would print them.
     let quiet = Targets::new().with_default(tracing::level_filters::LevelFilter::TRACE);
