@@ -1,11 +1,12 @@
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
-use serde::Deserialize;
+use poem_openapi::{ApiResponse, Object, OpenApi, types::Example};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Done, Tag,
     body::Body,
     context::Context,
     guard::Caller,
+    json::Json,
     problem::{Refusal, statuses},
 };
 use crate::{
@@ -77,7 +78,7 @@ struct DeleteMeRequest {
 }
 
 /// An account.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 pub struct User {
     /// Never reassigned; the `sub` of its tokens.
     id: String,

@@ -1,9 +1,11 @@
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, param::Path};
+use serde::Serialize;
 
 use super::{
     Done, Tag,
     context::Context,
     guard::Caller,
+    json::Json,
     problem::{Refusal, statuses},
     session::Session,
 };
@@ -21,7 +23,7 @@ statuses! {
 pub struct AdminApi;
 
 /// A page of sessions.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct SessionPage {
     /// The newest first.
     items: Vec<Session>,

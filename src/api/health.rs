@@ -1,11 +1,13 @@
 use std::time::{Duration, Instant};
 
-use poem_openapi::{Object, OpenApi, payload::Json};
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     Tag,
     context::Context,
+    json::Json,
     problem::{Refusal, statuses},
 };
 use crate::error::Error;
@@ -29,7 +31,7 @@ pub struct HealthApi {
 }
 
 /// How the process is.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct Health {
     /// Always `ok`.
     status: String,

@@ -13,6 +13,7 @@ mod document;
 mod edge;
 mod guard;
 mod health;
+mod json;
 mod problem;
 pub mod serve;
 mod session;

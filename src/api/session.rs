@@ -1,16 +1,16 @@
 use poem_openapi::{
     Enum, Object, OpenApi,
     param::{Path, Query},
-    payload::Json,
     types::Example,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Done, Tag,
     body::{Body, OptionalBody},
     context::{Context, QueryNames, UserAgent},
     guard::{Caller, Presented},
+    json::Json,
     problem::{Refusal, statuses},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Example for LogoutRequest {
 }
 
 /// Tokens of a session.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct TokenPair {
     /// A JWT for `Authorization: Bearer`.
     access_token: String,
@@ -95,7 +95,7 @@ struct TokenPair {
 }
 
 /// A session: what one login opened.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 pub struct Session {
     /// The `sid` of its access tokens.
     id: String,
@@ -137,7 +137,7 @@ enum Except {
 }
 
 /// A greeting for who is authorized.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct Greeting {
     message: String,
 }
