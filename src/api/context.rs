@@ -84,6 +84,9 @@ pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNe
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     // No socket: a test inside the process.
     let mut address = peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.to_canonical());
+    if !is_trusted(&address) {
+        return address;
+    }
     let chain = headers.get_all("x-forwarded-for").iter().rev();
     let mut hops = chain.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')).map(str::trim);
     while is_trusted(&address) {

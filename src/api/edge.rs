@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write,
     future::poll_fn,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -21,7 +22,7 @@ use percent_encoding::percent_decode_str;
 use poem::{
     Endpoint, PathPattern, Request, Response, Result,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use poem_openapi::error::AuthorizationError;
 use tokio::time::sleep;
@@ -124,11 +125,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         line.status = response.status().as_u16();
         let headers = response.headers_mut();
         for (name, value) in &self.headers {
-            if !headers.contains_key(name) {
-                headers.insert(name, value.clone());
-            }
+            headers.entry(name).or_insert_with(|| value.clone());
         }
-        insert(headers, header::HeaderName::from_static("x-request-id"), &line.request_id);
+        insert(headers, X_REQUEST_ID, &line.request_id);
         response
     }
 }
@@ -194,6 +193,8 @@ async fn in_time<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(look).await
 }
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// What nginx notes when the client hung up before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
@@ -239,7 +240,7 @@ fn write(problem: &Problem, request_id: &str) -> Response {
 }
 
 /// Sets a header to text of this program; text that is no header value is left out.
-fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -264,17 +265,22 @@ fn standing_headers(is_https: bool) -> HeaderMap {
 
 /// Names requests: random for this process, then counted.
 struct RequestIds {
-    process: u64,
+    process: String,
     next: AtomicU64,
 }
 
 impl RequestIds {
     fn new() -> Result<Self, Error> {
-        Ok(Self { process: u64::from_ne_bytes(random::bytes()?), next: AtomicU64::new(1) })
+        let process = format!("{:016x}-", u64::from_ne_bytes(random::bytes()?));
+        Ok(Self { process, next: AtomicU64::new(1) })
     }
 
     fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        let mut id = String::with_capacity(self.process.len() + 16);
+        id.push_str(&self.process);
+        // Memory takes what it is given.
+        let _ = write!(id, "{:x}", self.next.fetch_add(1, Ordering::Relaxed));
+        id
     }
 }
 

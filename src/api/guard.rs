@@ -28,14 +28,15 @@ pub struct Presented(pub Option<String>);
 
 impl<'a> FromRequest<'a> for Presented {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        Ok(Self(bearer(request.headers()).map(str::to_owned)))
+        // Bytes that are no text are a token all the same, though none of ours.
+        let text = |token| std::str::from_utf8(token).unwrap_or_default().trim_start().to_owned();
+        Ok(Self(bearer(request.headers()).map(text)))
     }
 }
 
-/// What stands after the scheme (RFC 6750, section 2.1). Bytes that are no text are a token all the same, though
-/// none of ours.
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What stands after the scheme (RFC 6750, section 2.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| std::str::from_utf8(token).unwrap_or_default().trim_start())
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
