@@ -2,9 +2,10 @@
 
 TOOLS := target/tools
 VENV := $(TOOLS)/venv
+LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses browser interop schema picture bench tools
+.PHONY: check test format lint doc queries dotenv licenses browser interop schema picture bench load tools
 
 check: format lint doc queries licenses dotenv test interop browser schema
 
@@ -52,6 +53,19 @@ picture:
 
 bench:
 	cargo bench --bench throughput
+
+# The binary is built alone, as it is released: the bare servers come with features of tokio that it has not.
+# LOAD_ARGS='--quick --only requests' measures a part, and roughly.
+load: $(LOAD)/done
+	@command -v wrk >/dev/null || { echo 'wrk is missing; on Debian: apt-get install wrk'; exit 1; }
+	cargo build --release --locked --bin hallpass
+	cargo build --release --locked --example bare
+	$(LOAD)/bin/python benches/load/run.py $(LOAD_ARGS)
+
+$(LOAD)/done: benches/load/requirements.txt
+	python3 -m venv $(LOAD)
+	$(LOAD)/bin/pip install --quiet --disable-pip-version-check -r benches/load/requirements.txt
+	touch $@
 
 tools: $(TOOLS)/done
 
