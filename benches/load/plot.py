@@ -16,6 +16,7 @@ matplotlib.rcParams.update({
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#888888",
+    "legend.frameon": False,
 })
 
 from matplotlib import pyplot  # noqa: E402: after the backend is chosen
@@ -30,7 +31,7 @@ def draw(found, path):
     targets = found["targets"]
     if not targets:
         return
-    heights = [0.27 * len(each) + 0.6 for each in (rates, targets) if each]
+    heights = [0.22 * len(each) + 0.6 for each in (rates, targets) if each]
     figure, axes = pyplot.subplots(
         len(heights), 1, figsize=(9, sum(heights) + 1), height_ratios=heights, squeeze=False, layout="constrained"
     )
@@ -39,7 +40,10 @@ def draw(found, path):
         draw_rates(axes.pop(0), rates)
     draw_targets(axes.pop(0), targets)
     cpu, cores, date = found["machine"]["cpu"], found["machine"]["cores"], found["date"]
-    figure.supxlabel(f"{cpu}, {cores} cores, {date}. Lines: from the least to the most of all rounds.", fontsize=8)
+    text = f"{cpu}, {cores} cores, {date}. Lines go from the least to the most of all rounds."
+    if any(target["disturbed"] for target in targets):
+        text += " Hollow: other programs disturbed it."
+    figure.supxlabel(text, fontsize=8)
     figure.savefig(path, metadata=METADATA)
     pyplot.close(figure)
 
@@ -63,6 +67,8 @@ def draw_rates(axes, rates):
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="x", color="#e5e5e5", zorder=0)
     axes.set_axisbelow(True)
+    colors = {"Hallpass": OURS, "other auth servers": THEIRS, "bare servers": BARE}
+    axes.legend([pyplot.Rectangle((0, 0), 1, 1, color=each) for each in colors.values()], colors, loc="lower right")
     axes.set_title("Requests a second on the same cores", loc="left", fontsize=11)
 
 
@@ -75,7 +81,8 @@ def draw_targets(axes, targets):
         parts = [value / target["bound"] if least else target["bound"] / max(value, 1e-9) for value in values]
         style = OURS if target["met"] else MISSED
         axes.plot([parts[0], parts[2]], [place, place], color=style, linewidth=1.5, alpha=0.5, zorder=2)
-        axes.plot(parts[1], place, "o", color=style, markersize=5, zorder=3)
+        fill = "white" if target["disturbed"] else style
+        axes.plot(parts[1], place, "o", color=style, markerfacecolor=fill, markersize=5, zorder=3)
         text = f"{short(values[1])}{target['unit']}, wanted {target['sign']} {target['bound']:,.4g}{target['unit']}"
         axes.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=style)
     axes.axvline(1, color="#444444", linewidth=1, zorder=1)

@@ -73,9 +73,15 @@ def in_turns(subjects, rounds, warm=True):
 
 
 def ratios(ones, others):
-    """Of the rates, round by round, and of the processor time that one took."""
+    """Of the rates, round by round, of the processor time that one took, and how much other programs disturbed it."""
     pairs = list(zip(ones, others))
-    return [a.per_second / b.per_second for a, b in pairs], [b.cpu_us / a.cpu_us for a, b in pairs]
+    by_rate = [a.per_second / b.per_second for a, b in pairs]
+    return by_rate, [b.cpu_us / a.cpu_us for a, b in pairs], disturbance(ones, others)
+
+
+def disturbance(*measured):
+    """The part of the serving cores that other programs took, of the one that lost most."""
+    return max(spread(round.others for round in rounds)[1] for rounds in measured)
 
 
 def spread(values):

@@ -5,7 +5,7 @@ import time
 
 import seed
 import wrk
-from rounds import in_turns, of_server, spread
+from rounds import disturbance, in_turns, of_server, spread
 from sections.logins import login
 from servers import Hallpass
 from wrk import Load, request
@@ -40,10 +40,12 @@ def run(bench):
         )
         report.compared(f"growth {name}", found)
         few, many = found[f"{name}, {one}"], found[f"{name}, {other}"]
+        others = disturbance(few, many)
         by_cpu = [b.cpu_us / a.cpu_us for a, b in zip(few, many)]
         for part, key in (("median", "p50_us"), ("p99", "p99_us")):
             values = [getattr(b, key) / getattr(a, key) for a, b in zip(few, many)]
-            report.at_most(f"{name}: {part}, {other} ÷ {one}", 1.2, values, by_cpu if part == "median" else None)
+            cpu = by_cpu if part == "median" else None
+            report.at_most(f"{name}: {part}, {other} ÷ {one}", 1.2, values, cpu, others)
     starts(bench, grown[other], other)
 
 
