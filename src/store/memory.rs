@@ -18,7 +18,7 @@ use quick_cache::{
 };
 
 use super::{Error, Store};
-use crate::model::{SessionId, Standing, User, UserId};
+use crate::model::{Salt, SessionId, Standing, User, UserId};
 
 /// How much the sessions may take, in bytes: about a million and a half.
 const SESSIONS: u64 = 256 * 1024 * 1024;
@@ -26,9 +26,13 @@ const SESSIONS: u64 = 256 * 1024 * 1024;
 /// How much the accounts may take, in bytes: about half a million.
 const ACCOUNTS: u64 = 192 * 1024 * 1024;
 
+/// How much the salts of sessions may take, in bytes: of about half a million.
+const SALTS: u64 = 64 * 1024 * 1024;
+
 /// What one takes beside its texts, in bytes: the value, its place in the cache, what the allocator adds. Measured.
 const SESSION: u64 = 160;
 const ACCOUNT: u64 = 320;
+const SALT: u64 = 128;
 
 /// How long after another process was last known not to have written memory is believed.
 const TRUST: Duration = Duration::from_millis(300);
@@ -40,7 +44,9 @@ type Key = [u8; 16];
 #[derive(Debug)]
 pub(super) struct Memory {
     accounts: Cache<Key, Arc<User>, Account>,
-    sessions: Cache<Key, Arc<Standing>, Session>,
+    sessions: Cache<Key, Arc<Standing>, Each<SESSION>>,
+    /// By session. It has the same one all its life.
+    salts: Cache<Key, Salt, Each<SALT>>,
     begun: Instant,
     /// The last time that others are known not to have written what is remembered, in milliseconds since it began.
     heard: AtomicU64,
@@ -100,12 +106,13 @@ impl Weighter<Key, Arc<User>> for Account {
     }
 }
 
+/// All of one size.
 #[derive(Debug, Clone)]
-struct Session;
+struct Each<const SIZE: u64>;
 
-impl Weighter<Key, Arc<Standing>> for Session {
-    fn weight(&self, _: &Key, _: &Arc<Standing>) -> u64 {
-        SESSION
+impl<T, const SIZE: u64> Weighter<Key, T> for Each<SIZE> {
+    fn weight(&self, _: &Key, _: &T) -> u64 {
+        SIZE
     }
 }
 
@@ -114,7 +121,8 @@ impl Default for Memory {
         Self {
             // The room is taken when it is needed.
             accounts: Cache::with_weighter(1_000, ACCOUNTS, Account),
-            sessions: Cache::with_weighter(1_000, SESSIONS, Session),
+            sessions: Cache::with_weighter(1_000, SESSIONS, Each),
+            salts: Cache::with_weighter(1_000, SALTS, Each),
             begun: Instant::now(),
             heard: AtomicU64::new(0),
             has_written: AtomicBool::new(false),
@@ -145,6 +153,7 @@ impl Memory {
         if touched.anything {
             self.accounts.clear();
             self.sessions.clear();
+            self.salts.clear();
             return;
         }
         for key in touched.accounts.iter().filter_map(UserId::to_bytes) {
@@ -177,6 +186,15 @@ impl Store {
     pub async fn account(&self, id: &UserId) -> Result<Option<Arc<User>>, Error> {
         let Some(key) = id.to_bytes() else { return Ok(None) };
         remember(self.memory.trusted().map(|memory| &memory.accounts), key, self.read_account(id)).await
+    }
+
+    /// What the MACs of a session's refresh tokens cover.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
+        let Some(key) = id.to_bytes() else { return Ok(None) };
+        remember(self.memory.trusted().map(|memory| &memory.salts), key, self.read_salt(id)).await
     }
 
     /// What a session of this account is good for now. None: the account has no such session.

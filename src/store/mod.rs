@@ -20,7 +20,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use memory::{Memory, Touched};
 use sqlx::Pool;
-use writer::Writer;
+use writer::{Extent, Writer};
 
 pub use account::{Deletion, NewUser};
 pub use keys::{Follower, NewKey, Resealed, Revoked};
@@ -108,7 +108,16 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send + 'static,
     {
-        self.writer.write(work).await
+        self.writer.write(Extent::Several, work).await
+    }
+
+    /// The same for work of which at most one statement writes.
+    async fn write_one<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send + 'static,
+    {
+        self.writer.write(Extent::One, work).await
     }
 
     /// Whether it can be read and written: it is.

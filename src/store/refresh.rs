@@ -60,6 +60,12 @@ pub enum Outcome {
 }
 
 impl Store {
+    /// The salt of a session, read.
+    pub(super) async fn read_salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
+        let salt = sqlx::query_scalar!(r#"SELECT salt AS "salt: Salt" FROM sessions WHERE id = $1"#, id);
+        Ok(salt.fetch_optional(&self.readers).await?)
+    }
+
     /// What a session's refresh tokens are checked with.
     ///
     /// # Errors
@@ -82,7 +88,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn rotate_session(&self, back: Return) -> Result<Outcome, Error> {
-        self.write_touching(move |tx| {
+        self.write_one(move |tx| {
             Box::pin(async move {
                 let id = back.id.clone();
                 Ok((rotate(tx, back).await?, Touched::sessions([id])))
@@ -96,7 +102,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn record_successor(&self, id: SessionId, generation: i64, now: Time) -> Result<(), Error> {
-        self.write_touching(move |tx| {
+        self.write_one(move |tx| {
             Box::pin(async move {
                 sqlx::query!(
                     "UPDATE sessions SET successor_used_at = $3

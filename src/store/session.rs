@@ -202,7 +202,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn end_session(&self, user_id: Option<UserId>, id: SessionId, now: Time) -> Result<bool, Error> {
-        self.write_touching(move |tx| {
+        self.write_one(move |tx| {
             Box::pin(async move {
                 let ended = sqlx::query_scalar!(
                     r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3

@@ -25,6 +25,9 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 /// `SQLITE_BUSY_SNAPSHOT`, whatever the busy timeout.
 pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
+/// A statement that fails undoes what it did, and the transaction goes on. (In PostgreSQL it does not.)
+pub(super) const UNDOES_A_STATEMENT: bool = true;
+
 const READERS: u32 = 4;
 
 /// How long the two processes of a simultaneous first start wait for each other's migrations.

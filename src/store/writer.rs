@@ -1,8 +1,8 @@
 //! The one writer: a task with the one connection that writes.
 //!
-//! Whoever wants to write hands it a piece of work. What waits when its turn comes is done in one transaction, each
-//! piece in a savepoint of its own, and shares one commit: a sync of the disk takes milliseconds, and many wait for it
-//! together. Nobody is answered before the commit that holds his write.
+//! Whoever wants to write hands it a piece of work. What waits when its turn comes is done in one transaction and shares
+//! one commit: a sync of the disk takes long, and many wait for it together. Nobody is answered before the commit that
+//! holds his write. A piece that fails is undone alone: it has a savepoint of its own, unless it is one statement.
 //!
 //! Between transactions it asks, some times a second, whether another process wrote.
 
@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Conn, Error, PATIENCE,
     memory::{Memory, Touched},
-    sqlite::{BEGIN_WRITE, File, Watch},
+    sqlite::{self, BEGIN_WRITE, File, Watch},
 };
 
 /// How often it is asked whether another process wrote: often enough that memory is trusted all the time.
@@ -34,10 +34,9 @@ const SHARED: usize = 128;
 /// How many may wait. More wait to be let in.
 const QUEUE: usize = 1024;
 
-/// Around each piece.
 const SAVEPOINT: &str = "SAVEPOINT piece";
-const NEXT: &str = "RELEASE piece; SAVEPOINT piece";
-const UNDO: &str = "ROLLBACK TO piece";
+const KEEP: &str = "RELEASE piece";
+const UNDO: &str = "ROLLBACK TO piece; RELEASE piece";
 
 /// The way to the writer.
 #[derive(Debug, Clone)]
@@ -50,11 +49,23 @@ enum Order {
 
 /// A piece of work, and who waits for it.
 trait Piece: Send {
+    /// How much of it may write.
+    fn extent(&self) -> Extent;
+
     /// Does it, unless nobody waits any more.
     fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Ran>;
 
     /// Does not do it.
     fn refuse(self: Box<Self>, error: Error);
+}
+
+/// How much of a piece of work may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// One of its statements, or none: what fails has written nothing.
+    One,
+    /// Several, which belong together.
+    Several,
 }
 
 /// What came of a piece.
@@ -73,6 +84,7 @@ trait Tell: Send {
 }
 
 struct Work<T, F> {
+    extent: Extent,
     task: F,
     begun: oneshot::Sender<()>,
     answer: oneshot::Sender<Result<T, Error>>,
@@ -96,8 +108,12 @@ where
     T: Send + 'static,
     F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send,
 {
+    fn extent(&self) -> Extent {
+        self.extent
+    }
+
     fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Ran> {
-        let Self { task, begun, answer } = *self;
+        let Self { extent: _, task, begun, answer } = *self;
         if begun.send(()).is_err() {
             return Box::pin(async { Ran::Left });
         }
@@ -128,13 +144,13 @@ impl Writer {
     }
 
     /// Has a piece of work done, and waits for the commit.
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    pub(super) async fn write<T, F>(&self, extent: Extent, task: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<(T, Touched), Error>> + Send + 'static,
     {
         let ((begun, turn), (answer, result)) = (oneshot::channel(), oneshot::channel());
-        let order = Order::Write(Box::new(Work { task: work, begun, answer }));
+        let order = Order::Write(Box::new(Work { extent, task, begun, answer }));
         let wait = async {
             self.0.send(order).await.map_err(|_| sqlx::Error::PoolClosed)?;
             // Dropped unused: it was refused, and `result` says why.
@@ -249,7 +265,6 @@ impl Task {
         let mut conn = self.take().await?;
         raw_sql(BEGIN_WRITE).execute(&mut conn).await?;
         self.file.check()?;
-        raw_sql(SAVEPOINT).execute(&mut conn).await?;
         Ok(conn)
     }
 
@@ -257,31 +272,15 @@ impl Task {
         let (mut next, mut count) = (Some(first), 0);
         while let Some(piece) = next.take() {
             count += 1;
-            // Run within the future that is watched: the first part of it may panic, too.
-            let run = async { piece.run(conn).await };
-            match AssertUnwindSafe(run).catch_unwind().await.map_err(|_| sqlx::Error::WorkerCrashed)? {
-                Ran::Left => {}
-                // Where there is nothing to go back to, SQLite has ended the whole transaction for the same reason.
-                Ran::Failed(error) => {
-                    raw_sql(UNDO).execute(&mut *conn).await.map_err(|_| error)?;
-                }
-                Ran::Done(touched, answer) => {
-                    done.touched.add(touched);
-                    done.answers.push(answer);
-                }
+            if let Some((touched, answer)) = run(conn, piece).await? {
+                done.touched.add(touched);
+                done.answers.push(answer);
             }
             if count == SHARED {
                 break;
             }
             match self.queue.try_recv() {
-                Ok(Order::Write(piece)) => match raw_sql(NEXT).execute(&mut *conn).await {
-                    Ok(_) => next = Some(piece),
-                    Err(error) => {
-                        let error = Error::from(error);
-                        piece.refuse(error.clone());
-                        return Err(error);
-                    }
-                },
+                Ok(Order::Write(piece)) => next = Some(piece),
                 Ok(Order::Close(closed)) => self.closing = Some(closed),
                 Err(_) => {}
             }
@@ -291,5 +290,40 @@ impl Task {
         self.file.check()?;
         raw_sql("COMMIT").execute(conn).await?;
         Ok(())
+    }
+}
+
+/// Does a piece within a transaction. None: it wrote nothing, and whoever waited knows why.
+///
+/// # Errors
+/// The transaction cannot go on.
+async fn run(conn: &mut Conn, piece: Box<dyn Piece>) -> Result<Option<(Touched, Box<dyn Tell>)>, Error> {
+    let is_guarded = piece.extent() == Extent::Several || !sqlite::UNDOES_A_STATEMENT;
+    if is_guarded && let Err(error) = raw_sql(SAVEPOINT).execute(&mut *conn).await {
+        let error = Error::from(error);
+        piece.refuse(error.clone());
+        return Err(error);
+    }
+    // Within the future that is watched: the first part of it may panic, too.
+    let work = async { piece.run(conn).await };
+    let ran = AssertUnwindSafe(work).catch_unwind().await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+    match ran {
+        // When the disk is full, SQLite ends the whole transaction by itself.
+        Ran::Failed(error @ Error::Unavailable(_)) => Err(error),
+        Ran::Failed(error) => {
+            if is_guarded {
+                raw_sql(UNDO).execute(conn).await.map_err(|_| error)?;
+            }
+            Ok(None)
+        }
+        Ran::Left => Ok(None),
+        Ran::Done(touched, answer) => {
+            if is_guarded && let Err(error) = raw_sql(KEEP).execute(conn).await {
+                let error = Error::from(error);
+                answer.tell(Err(error.clone()));
+                return Err(error);
+            }
+            Ok(Some((touched, answer)))
+        }
     }
 }
