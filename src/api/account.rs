@@ -122,13 +122,16 @@ impl AccountApi {
         let Context { app, now, client } = context;
         let RegisterRequest { username, password, email } = body.0;
         let user = account::register(&app, now, client, Registration { username, password, email }).await?;
-        Ok(Registered::Created(Json(User::from(&user))))
+        Ok(Registered::Created(Json::new(&User::from(&user))))
     }
 
     /// See the account of the token.
     #[oai(path = "/me", method = "get", operation_id = "get_me")]
     async fn get_me(&self, caller: Caller) -> Result<Json<User>, Refusal<Me>> {
-        Ok(Json(User::from(&*caller.0.user)))
+        let account = caller.0.account;
+        // Written once for each change of it.
+        let text = account.shown.get_or_init(|| Json::new(&User::from(&account.user)).into_text().unwrap_or_default());
+        Ok(Json::written(text.clone()))
     }
 
     /// Change your password. Every other session ends, this one stays.

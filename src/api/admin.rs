@@ -45,7 +45,7 @@ impl AdminApi {
         let sessions = session::list_of(&context.app, context.now, &UserId::from_text(id.0)).await?;
         let current = &caller.0.session_id;
         let items = sessions.into_iter().map(|session| Session::new(session, current)).collect();
-        Ok(Json(SessionPage { items, next_cursor: None }))
+        Ok(Json::new(&SessionPage { items, next_cursor: None }))
     }
 
     /// End all sessions of an account.

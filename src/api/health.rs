@@ -38,7 +38,7 @@ struct Health {
 }
 
 fn ok() -> Json<Health> {
-    Json(Health { status: "ok".to_owned() })
+    Json::new(&Health { status: "ok".to_owned() })
 }
 
 #[OpenApi(tag = "Tag::Health")]

@@ -1,5 +1,7 @@
 //! The one way out for JSON.
 
+use std::marker::PhantomData;
+
 use poem::{
     IntoResponse, Response,
     http::{HeaderValue, StatusCode, header},
@@ -12,8 +14,32 @@ use poem_openapi::{
 };
 use serde::Serialize;
 
-/// A `T` as JSON. To the document it is poem-openapi's `Json`, which builds a tree of values to write it.
-pub struct Json<T>(pub T);
+/// A `T` as JSON, written. To the document it is poem-openapi's `Json`, which builds a tree of values to write it.
+pub struct Json<T> {
+    /// None: it could not be written, which text, numbers and lists can.
+    text: Option<Vec<u8>>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Json<T> {
+    /// What was written before.
+    pub fn written(text: Vec<u8>) -> Self {
+        Self { text: Some(text), of: PhantomData }
+    }
+}
+
+impl<T: ToJSON + Serialize> Json<T> {
+    /// Writes it.
+    pub fn new(value: &T) -> Self {
+        debug_assert!(serde_json::to_value(value).ok() == value.to_json(), "this is not what the document says");
+        Self { text: serde_json::to_vec(value).ok(), of: PhantomData }
+    }
+
+    /// The bytes.
+    pub fn into_text(self) -> Option<Vec<u8>> {
+        self.text
+    }
+}
 
 impl<T: Type> Payload for Json<T> {
     const CONTENT_TYPE: &'static str = payload::Json::<T>::CONTENT_TYPE;
@@ -31,18 +57,16 @@ impl<T: Type> Payload for Json<T> {
     }
 }
 
-impl<T: ToJSON + Serialize> IntoResponse for Json<T> {
+impl<T: Type + Send> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        debug_assert!(serde_json::to_value(&self.0).ok() == self.0.to_json(), "this is not what the document says");
-        // What is answered is made of text, numbers and lists, which are written without fail.
-        let Ok(text) = serde_json::to_vec(&self.0) else { return StatusCode::INTERNAL_SERVER_ERROR.into() };
+        let Some(text) = self.text else { return StatusCode::INTERNAL_SERVER_ERROR.into() };
         let mut response = Response::from(text);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::CONTENT_TYPE));
         response
     }
 }
 
-impl<T: ToJSON + Serialize> ApiResponse for Json<T> {
+impl<T: ToJSON + Send> ApiResponse for Json<T> {
     fn meta() -> MetaResponses {
         payload::Json::<T>::meta()
     }

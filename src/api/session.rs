@@ -169,7 +169,7 @@ impl SessionApi {
         let Context { app, now, client } = context;
         let LoginRequest { username, password } = body.0;
         let login = session::Login { name: username, password, user_agent: user_agent.0 };
-        Ok(Json(session::login(&app, now, client, login).await?.into()))
+        Ok(Json::new(&session::login(&app, now, client, login).await?.into()))
     }
 
     /// Exchange the refresh token for the next one and a new access token.
@@ -179,7 +179,7 @@ impl SessionApi {
     #[oai(path = "/refresh", method = "post", operation_id = "refresh")]
     async fn refresh(&self, context: Context, body: Body<RefreshRequest>) -> Result<Json<TokenPair>, Refusal<Refresh>> {
         let Context { app, now, client } = context;
-        Ok(Json(refresh::refresh(&app, now, client, &body.0.refresh_token).await?.into()))
+        Ok(Json::new(&refresh::refresh(&app, now, client, &body.0.refresh_token).await?.into()))
     }
 
     /// End the session of the access token, which may have expired, or of a refresh token.
@@ -201,7 +201,7 @@ impl SessionApi {
     async fn list_sessions(&self, caller: Caller, context: Context) -> Result<Json<Vec<Session>>, Refusal<Sessions>> {
         let sessions = session::list(&context.app, context.now, &caller.0).await?;
         let current = &caller.0.session_id;
-        Ok(Json(sessions.into_iter().map(|session| Session::new(session, current)).collect()))
+        Ok(Json::new(&sessions.into_iter().map(|session| Session::new(session, current)).collect()))
     }
 
     /// End one of your sessions. An id that is none of them is no failure.
@@ -227,16 +227,16 @@ impl SessionApi {
     ) -> Result<Done, Refusal<EndSessions>> {
         // A misspelt `except` must not end what it was to leave.
         query.only(&["except"])?;
-        let model::Principal { user, session_id } = caller.0;
+        let model::Principal { account, session_id } = caller.0;
         let except = except.0.map(|Except::Current| session_id);
-        session::end_all_of(&context.app, context.now, &user.id, except).await?;
+        session::end_all_of(&context.app, context.now, &account.user.id, except).await?;
         Ok(Done::NoContent)
     }
 
     /// See whether a token is accepted.
     #[oai(path = "/protected", method = "get", operation_id = "get_protected")]
     async fn get_protected(&self, caller: Caller) -> Result<Json<Greeting>, Refusal<Protected>> {
-        let message = format!("Hello {}, you are authorized!", caller.0.user.username);
-        Ok(Json(Greeting { message }))
+        let message = format!("Hello {}, you are authorized!", caller.0.user().username);
+        Ok(Json::new(&Greeting { message }))
     }
 }

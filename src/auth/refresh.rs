@@ -128,9 +128,10 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
         Outcome::Refused => return Err(refused("ended", Some(&id))),
     };
     // Asked for after the rotation: roles that were taken away before it are not in the token.
-    let user = app.store.account(&current.user_id).await?.ok_or_else(|| refused("deleted", Some(&id)))?;
+    let account = app.store.account(&current.user_id).await?.ok_or_else(|| refused("deleted", Some(&id)))?;
+    let user = &account.user;
     tracing::info!(event, user_id = %user.id, session_id = %id, address = %client.address);
-    session::opened(app, now, &user, &id, &current, &salt)
+    session::opened(app, now, user, &id, &current, &salt)
 }
 
 /// What the store has to know to judge it.

@@ -172,14 +172,14 @@ pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> 
 
 async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
     let verified = app.tokens.verify(now, token)?;
-    let user = app.store.account(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
+    let account = app.store.account(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
     let session = app.store.standing(&verified.user_id, &verified.session_id).await?;
     let session = session.filter(|session| session.is_alive(now)).ok_or(Error::SessionEnded)?;
-    if user.disabled_at.is_some() {
+    if account.user.disabled_at.is_some() {
         return Err(Error::SessionEnded);
     }
     note_use(app, now, &verified, &session).await?;
-    Ok(Principal { user, session_id: verified.session_id.clone() })
+    Ok(Principal { account, session_id: verified.session_id.clone() })
 }
 
 /// Notes that the session is in use, and writes down that the tokens of its last rotation have arrived: from now on
@@ -226,7 +226,7 @@ pub async fn list(app: &App, now: Time, caller: &Principal) -> Result<Vec<Sessio
     if let Err(error) = record_uses(app).await {
         tracing::warn!(event = "uses_not_recorded", %error);
     }
-    Ok(app.store.sessions_of(&caller.user.id, now).await?)
+    Ok(app.store.sessions_of(&caller.user().id, now).await?)
 }
 
 /// The sessions of an account that are alive, the newest first.
@@ -245,7 +245,7 @@ pub async fn list_of(app: &App, now: Time, user_id: &UserId) -> Result<Vec<Sessi
 pub async fn end_for(app: &App, now: Time, admin: &Principal, user_id: &UserId) -> Result<(), Error> {
     app.store.credentials_by_id(user_id).await?.ok_or(Error::NotFound)?;
     let count = app.store.end_sessions_of(user_id.clone(), None, now).await?;
-    tracing::info!(event = "sessions_ended", %user_id, count, by = %admin.user.id);
+    tracing::info!(event = "sessions_ended", %user_id, count, by = %admin.user().id);
     Ok(())
 }
 
@@ -255,7 +255,7 @@ impl Principal {
     /// # Errors
     /// [`Error::InsufficientRole`]
     pub fn require(&self, role: &str) -> Result<(), Error> {
-        if self.user.roles.has(role) { Ok(()) } else { Err(Error::InsufficientRole) }
+        if self.user().roles.has(role) { Ok(()) } else { Err(Error::InsufficientRole) }
     }
 }
 
@@ -264,8 +264,8 @@ impl Principal {
 /// # Errors
 /// [`Error::StorageUnavailable`]
 pub async fn end(app: &App, now: Time, caller: &Principal, id: SessionId) -> Result<(), Error> {
-    if app.store.end_session(Some(caller.user.id.clone()), id.clone(), now).await? {
-        tracing::info!(event = "session_ended", user_id = %caller.user.id, session_id = %id);
+    if app.store.end_session(Some(caller.user().id.clone()), id.clone(), now).await? {
+        tracing::info!(event = "session_ended", user_id = %caller.user().id, session_id = %id);
     }
     Ok(())
 }

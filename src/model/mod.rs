@@ -13,7 +13,7 @@ mod session;
 mod time;
 mod username;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::OnceLock};
 
 pub use algorithm::Algorithm;
 pub use cost::Cost;
@@ -44,6 +44,21 @@ pub struct User {
     pub disabled_at: Option<Time>,
     /// The last login with a password.
     pub last_login_at: Option<Time>,
+}
+
+/// An account in memory.
+#[derive(Debug)]
+pub struct Account {
+    /// The account.
+    pub user: User,
+    /// What its owner is shown of it, once that has been written. It goes with the account when that changes.
+    pub shown: OnceLock<Vec<u8>>,
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self { user, shown: OnceLock::new() }
+    }
 }
 
 /// The stored form of a password: a PHC string. Never printed.

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use super::{SessionId, Time, User, UserId};
+use super::{Account, SessionId, Time, User, UserId};
 
 /// A session: what one login opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +70,16 @@ impl Standing {
 #[derive(Debug, Clone)]
 pub struct Principal {
     /// The account as it is now, not as it was when the token was signed.
-    pub user: Arc<User>,
+    pub account: Arc<Account>,
     /// The session that the token belongs to.
     pub session_id: SessionId,
+}
+
+impl Principal {
+    /// The account.
+    pub fn user(&self) -> &User {
+        &self.account.user
+    }
 }
 
 /// The check value of a `SECRET_KEY`: tells one from another, and nothing of either.

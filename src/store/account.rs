@@ -6,7 +6,7 @@ use super::{
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
-use crate::model::{ADMIN, Credentials, Email, PasswordHash, Roles, SessionId, Time, User, UserId, Username};
+use crate::model::{ADMIN, Account, Credentials, Email, PasswordHash, Roles, SessionId, Time, User, UserId, Username};
 
 /// An account to be made.
 #[derive(Debug, Clone)]
@@ -100,9 +100,9 @@ impl Store {
     }
 
     /// The account with this id, read.
-    pub(super) async fn read_account(&self, id: &UserId) -> Result<Option<Arc<User>>, Error> {
+    pub(super) async fn read_account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
         let mut conn = self.readers.acquire().await?;
-        Ok(by_id(&mut conn, id).await?.map(Arc::new))
+        Ok(by_id(&mut conn, id).await?.map(|user| Arc::new(user.into())))
     }
 
     /// Every account, by name.

@@ -18,7 +18,7 @@ use quick_cache::{
 };
 
 use super::{Error, Store};
-use crate::model::{Salt, SessionId, Standing, User, UserId};
+use crate::model::{Account, Salt, SessionId, Standing, UserId};
 
 /// How much the sessions may take, in bytes: about a million and a half.
 const SESSIONS: u64 = 256 * 1024 * 1024;
@@ -31,7 +31,7 @@ const SALTS: u64 = 64 * 1024 * 1024;
 
 /// What one takes beside its texts, in bytes: the value, its place in the cache, what the allocator adds. Measured.
 const SESSION: u64 = 160;
-const ACCOUNT: u64 = 320;
+const ACCOUNT: u64 = 512;
 const SALT: u64 = 128;
 
 /// How long after another process was last known not to have written memory is believed.
@@ -43,7 +43,7 @@ type Key = [u8; 16];
 /// What this process remembers of the database.
 #[derive(Debug)]
 pub(super) struct Memory {
-    accounts: Cache<Key, Arc<User>, Account>,
+    accounts: Cache<Key, Arc<Account>, Size>,
     sessions: Cache<Key, Arc<Standing>, Each<SESSION>>,
     /// By session. It has the same one all its life.
     salts: Cache<Key, Salt, Each<SALT>>,
@@ -97,12 +97,14 @@ impl Touched {
 }
 
 #[derive(Debug, Clone)]
-struct Account;
+struct Size;
 
-impl Weighter<Key, Arc<User>> for Account {
-    fn weight(&self, _: &Key, user: &Arc<User>) -> u64 {
+impl Weighter<Key, Arc<Account>> for Size {
+    fn weight(&self, _: &Key, account: &Arc<Account>) -> u64 {
+        let user = &account.user;
         let texts = [user.id.as_str(), &user.username, user.email.as_deref().unwrap_or_default(), user.roles.as_str()];
-        ACCOUNT + texts.iter().map(|text| text.len() as u64).sum::<u64>()
+        // Once as they are, and once as they are shown.
+        ACCOUNT + 2 * texts.iter().map(|text| text.len() as u64).sum::<u64>()
     }
 }
 
@@ -120,7 +122,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             // The room is taken when it is needed.
-            accounts: Cache::with_weighter(1_000, ACCOUNTS, Account),
+            accounts: Cache::with_weighter(1_000, ACCOUNTS, Size),
             sessions: Cache::with_weighter(1_000, SESSIONS, Each),
             salts: Cache::with_weighter(1_000, SALTS, Each),
             begun: Instant::now(),
@@ -183,7 +185,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn account(&self, id: &UserId) -> Result<Option<Arc<User>>, Error> {
+    pub async fn account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
         let Some(key) = id.to_bytes() else { return Ok(None) };
         remember(self.memory.trusted().map(|memory| &memory.accounts), key, self.read_account(id)).await
     }
