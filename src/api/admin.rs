@@ -43,7 +43,7 @@ impl AdminApi {
     ) -> Result<Json<SessionPage>, Refusal<UserSessions>> {
         caller.0.require(ADMIN)?;
         let sessions = session::list_of(&context.app, context.now, &UserId::from_text(id.0)).await?;
-        let current = &caller.0.session_id;
+        let current = caller.0.session_id();
         let items = sessions.into_iter().map(|session| Session::new(session, current)).collect();
         Ok(Json::new(&SessionPage { items, next_cursor: None }))
     }

@@ -200,7 +200,7 @@ impl SessionApi {
     #[oai(path = "/sessions", method = "get", operation_id = "list_sessions")]
     async fn list_sessions(&self, caller: Caller, context: Context) -> Result<Json<Vec<Session>>, Refusal<Sessions>> {
         let sessions = session::list(&context.app, context.now, &caller.0).await?;
-        let current = &caller.0.session_id;
+        let current = caller.0.session_id();
         Ok(Json::new(&sessions.into_iter().map(|session| Session::new(session, current)).collect()))
     }
 
@@ -227,9 +227,8 @@ impl SessionApi {
     ) -> Result<Done, Refusal<EndSessions>> {
         // A misspelt `except` must not end what it was to leave.
         query.only(&["except"])?;
-        let model::Principal { account, session_id } = caller.0;
-        let except = except.0.map(|Except::Current| session_id);
-        session::end_all_of(&context.app, context.now, &account.user.id, except).await?;
+        let except = except.0.map(|Except::Current| caller.0.session_id().clone());
+        session::end_all_of(&context.app, context.now, &caller.0.user().id, except).await?;
         Ok(Done::NoContent)
     }
 

@@ -119,7 +119,7 @@ pub async fn change_password(
     current: String,
     new: String,
 ) -> Result<(), Error> {
-    let (user, session_id) = (caller.user(), &caller.session_id);
+    let (user, session_id) = (caller.user(), caller.session_id());
     let new = choose_for(app, user, new, "/new_password")?;
     let verified = verify_own(app, user, current).await?;
     let hash = app.hasher.hash(new).await?;
@@ -136,7 +136,7 @@ pub async fn change_password(
 /// [`Error::WrongPassword`], [`Error::LastAdmin`], [`Error::SessionEnded`] if it ended meanwhile,
 /// [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn delete_own(app: &App, now: Time, caller: &Principal, password: String) -> Result<(), Error> {
-    let (user, session_id) = (caller.user(), &caller.session_id);
+    let (user, session_id) = (caller.user(), caller.session_id());
     let verified = verify_own(app, user, password).await?;
     match app.store.delete_own(user.id.clone(), verified, session_id.clone(), now).await? {
         Deletion::Done => done(true, "user_deleted", user),

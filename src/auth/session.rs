@@ -172,14 +172,14 @@ pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> 
 
 async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
     let verified = app.tokens.verify(now, token)?;
-    let account = app.store.account(&verified.user_id).await?.ok_or(Error::UserNotFound)?;
-    let session = app.store.standing(&verified.user_id, &verified.session_id).await?;
+    let (account, session) = app.store.recognise(&verified.named).await?;
+    let account = account.ok_or(Error::UserNotFound)?;
     let session = session.filter(|session| session.is_alive(now)).ok_or(Error::SessionEnded)?;
     if account.user.disabled_at.is_some() {
         return Err(Error::SessionEnded);
     }
     note_use(app, now, &verified, &session).await?;
-    Ok(Principal { account, session_id: verified.session_id.clone() })
+    Ok(Principal { account, named: verified.named.clone() })
 }
 
 /// Notes that the session is in use, and writes down that the tokens of its last rotation have arrived: from now on
@@ -187,10 +187,11 @@ async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error
 async fn note_use(app: &App, now: Time, verified: &Verified, session: &Standing) -> Result<(), Error> {
     let is_successor = session.generation > 0 && verified.generation == Some(session.generation);
     if is_successor && !session.is_successor_used {
-        app.store.record_successor(verified.session_id.clone(), session.generation, now).await?;
+        // Once a rotation: by itself, as it is large.
+        Box::pin(app.store.record_successor(verified.named.session_id.clone(), session.generation, now)).await?;
     }
     if session.note_use(now, USE_PRECISION) {
-        app.uses.note(verified.session_id.clone(), now);
+        app.uses.note(verified.named.session_id.clone(), now);
     }
     Ok(())
 }
@@ -320,8 +321,8 @@ pub async fn logout(
     }
     let mut ending = Vec::new();
     if let Some(token) = access {
-        let verified = app.tokens.verify_past(now, token)?;
-        ending.push((Some(verified.user_id.clone()), verified.session_id.clone()));
+        let named = &app.tokens.verify_past(now, token)?.named;
+        ending.push((Some(named.user_id.clone()), named.session_id.clone()));
     }
     if let Some(token) = refresh {
         let token = RefreshToken::parse(token).ok_or(Error::InvalidToken)?;

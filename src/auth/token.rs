@@ -11,7 +11,7 @@ use super::{random, ring::Ring, seen::Seen};
 use crate::{
     error::Error,
     json::{self, Shape},
-    model::{Algorithm, Roles, SessionId, Time, User, UserId},
+    model::{Algorithm, Named, Roles, SessionId, Time, User, UserId},
 };
 
 /// A longer token is not looked at (draft-ietf-oauth-rfc8725bis, section 3.14).
@@ -63,10 +63,8 @@ pub struct Grant<'a> {
 /// What a well-signed token says. Whether the account and its session still are is another question.
 #[derive(Debug)]
 pub struct Verified {
-    /// The account.
-    pub user_id: UserId,
-    /// The session.
-    pub session_id: SessionId,
+    /// The account and the session.
+    pub named: Arc<Named>,
     /// Which of the session's refresh tokens it goes with; none in tokens that somebody else signed with our key.
     pub generation: Option<i64>,
     /// The key that signed it.
@@ -148,7 +146,7 @@ impl Tokens {
         let grant = Grant { user: &user, session_id, generation: 0, session_expires_at: now.plus(MAX_LIFETIME) };
         let token = self.issue(now, grant)?;
         match self.verify(now, &token.text) {
-            Ok(verified) if verified.user_id == user.id => Ok(()),
+            Ok(verified) if verified.named.user_id == user.id => Ok(()),
             _ => Err(Error::internal("a fresh token does not verify")),
         }
     }
@@ -236,8 +234,7 @@ impl Tokens {
             && !claims.sid.is_empty();
         let subject = if let Value::String(subject) = claims.sub { subject } else { String::new() };
         let verified = Verified {
-            user_id: UserId::from_text(subject),
-            session_id: SessionId::from_text(claims.sid),
+            named: Named::new(UserId::from_text(subject), SessionId::from_text(claims.sid)).into(),
             generation: claims.jti.rsplit_once('.').and_then(|(_, generation)| generation.parse().ok()),
             kid,
             issued_at: claims.iat,
@@ -247,7 +244,7 @@ impl Tokens {
         if !is_ours || self.check(now, &verified).is_none() {
             return Err(Error::InvalidToken);
         }
-        if verified.user_id.as_str().is_empty() {
+        if verified.named.user_id.as_str().is_empty() {
             return Err(Error::InvalidTokenPayload);
         }
         Ok(verified)

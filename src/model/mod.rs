@@ -21,7 +21,7 @@ pub use email::{Email, InvalidEmail};
 pub use ids::{SessionId, UserId};
 pub use key::StoredKey;
 pub use roles::{ADMIN, InvalidRole, Roles};
-pub use session::{Principal, Salt, SecretId, Session, Standing};
+pub use session::{Named, Principal, Salt, SecretId, Session, Standing};
 pub use time::Time;
 pub use username::{InvalidName, Username};
 

@@ -66,19 +66,53 @@ impl Standing {
     }
 }
 
+/// Whom a token names: an account, and a session of it. Neither need be there.
+#[derive(Debug)]
+pub struct Named {
+    /// The account.
+    pub user_id: UserId,
+    /// The session.
+    pub session_id: SessionId,
+    account_key: Option<[u8; 16]>,
+    session_key: Option<[u8; 16]>,
+}
+
+impl Named {
+    /// These two.
+    pub fn new(user_id: UserId, session_id: SessionId) -> Self {
+        let (account_key, session_key) = (user_id.to_bytes(), session_id.to_bytes());
+        Self { user_id, session_id, account_key, session_key }
+    }
+
+    /// The 16 bytes of the account's id, which each one has.
+    pub fn account_key(&self) -> Option<[u8; 16]> {
+        self.account_key
+    }
+
+    /// The 16 bytes of the session's id, which each one has.
+    pub fn session_key(&self) -> Option<[u8; 16]> {
+        self.session_key
+    }
+}
+
 /// Who makes an authenticated request.
 #[derive(Debug, Clone)]
 pub struct Principal {
     /// The account as it is now, not as it was when the token was signed.
     pub account: Arc<Account>,
-    /// The session that the token belongs to.
-    pub session_id: SessionId,
+    /// The account and the session that the token names.
+    pub named: Arc<Named>,
 }
 
 impl Principal {
     /// The account.
     pub fn user(&self) -> &User {
         &self.account.user
+    }
+
+    /// The session that the token belongs to.
+    pub fn session_id(&self) -> &SessionId {
+        &self.named.session_id
     }
 }
 

@@ -18,7 +18,7 @@ use quick_cache::{
 };
 
 use super::{Error, Store};
-use crate::model::{Account, Salt, SessionId, Standing, UserId};
+use crate::model::{Account, Named, Salt, SessionId, Standing, UserId};
 
 /// How much the sessions may take, in bytes: about a million and a half.
 const SESSIONS: u64 = 256 * 1024 * 1024;
@@ -187,7 +187,7 @@ impl Store {
     /// [`Error`]
     pub async fn account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
         let Some(key) = id.to_bytes() else { return Ok(None) };
-        remember(self.memory.trusted().map(|memory| &memory.accounts), key, self.read_account(id)).await
+        remember(self.memory.trusted().map(|memory| &memory.accounts), key, || self.read_account(id)).await
     }
 
     /// What the MACs of a session's refresh tokens cover.
@@ -196,39 +196,50 @@ impl Store {
     /// [`Error`]
     pub async fn salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
         let Some(key) = id.to_bytes() else { return Ok(None) };
-        remember(self.memory.trusted().map(|memory| &memory.salts), key, self.read_salt(id)).await
+        remember(self.memory.trusted().map(|memory| &memory.salts), key, || self.read_salt(id)).await
     }
 
-    /// What a session of this account is good for now. None: the account has no such session.
+    /// An account and a session of it, as they are now, as far as they are there.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn standing(&self, user_id: &UserId, id: &SessionId) -> Result<Option<Arc<Standing>>, Error> {
-        let (Some(owner), Some(key)) = (user_id.to_bytes(), id.to_bytes()) else { return Ok(None) };
-        let sessions = self.memory.trusted().map(|memory| &memory.sessions);
-        let standing = remember(sessions, key, self.read_standing(id)).await?;
-        Ok(standing.filter(|standing| standing.owner == owner))
+    pub async fn recognise(&self, named: &Named) -> Result<(Option<Arc<Account>>, Option<Arc<Standing>>), Error> {
+        let Some(owner) = named.account_key() else { return Ok((None, None)) };
+        let read = || self.read_account(&named.user_id);
+        let account = remember(self.memory.trusted().map(|memory| &memory.accounts), owner, read).await?;
+        let Some(key) = named.session_key() else { return Ok((account, None)) };
+        // To read the account may have taken longer than memory is trusted.
+        let read = || self.read_standing(&named.session_id);
+        let standing = remember(self.memory.trusted().map(|memory| &memory.sessions), key, read).await?;
+        Ok((account, standing.filter(|standing| standing.owner == owner)))
     }
 }
 
 /// What is remembered; or else what is read, which is then remembered, unless it was written meanwhile.
-async fn remember<K: Hash + Eq + Clone, V: Clone, W: Weighter<K, V> + Clone>(
+async fn remember<K, V, W, R>(
     cache: Option<&Cache<K, V, W>>,
     key: K,
-    read: impl Future<Output = Result<Option<V>, Error>>,
-) -> Result<Option<V>, Error> {
-    // Who comes while another reads does not wait for him, but reads, too.
+    read: impl FnOnce() -> R,
+) -> Result<Option<V>, Error>
+where
+    K: Hash + Eq + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+    R: Future<Output = Result<Option<V>, Error>>,
+{
+    // Who comes while another reads does not wait for him, but reads, too. What a query is made of is large: it stands
+    // by itself, so that who finds what he wants does not carry its room about.
     match cache.map(|cache| cache.get_value_or_guard(&key, Some(Duration::ZERO))) {
         Some(GuardResult::Value(value)) => Ok(Some(value)),
         Some(GuardResult::Guard(place)) => {
-            let found = read.await?;
+            let found = Box::pin(read()).await?;
             if let Some(value) = &found {
                 // Refused if the place was taken away meanwhile.
                 let _ = place.insert(value.clone());
             }
             Ok(found)
         }
-        Some(GuardResult::Timeout) | None => read.await,
+        Some(GuardResult::Timeout) | None => Box::pin(read()).await,
     }
 }
 
@@ -258,7 +269,7 @@ mod tests {
     /// What is answered while this stands in the database.
     async fn ask(memory: &Memory, stored: i64) -> i64 {
         let sessions = memory.trusted().map(|memory| &memory.sessions);
-        let read = async { Ok(Some(standing(stored))) };
+        let read = async || Ok(Some(standing(stored)));
         remember(sessions, [7; 16], read).await.unwrap().unwrap().generation
     }
 
@@ -280,7 +291,7 @@ mod tests {
     async fn what_is_written_while_it_is_read_is_not_remembered() {
         for touched in [Touched::sessions([uuid::Uuid::from_bytes([7; 16]).into()]), Touched::anything()] {
             let memory = memory();
-            let read = async {
+            let read = async || {
                 let found = standing(1);
                 // Written after it was read, and before it is remembered.
                 memory.forget(&touched);
@@ -295,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn who_comes_while_another_reads_reads_too_and_does_not_wait() {
         let memory = memory();
-        let read = async {
+        let read = async || {
             assert_eq!(ask(&memory, 2).await, 2);
             Ok(Some(standing(1)))
         };
