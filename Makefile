@@ -52,7 +52,7 @@ picture:
 	HALLPASS_PICTURE=$(CURDIR)/docs/swagger-ui.png cargo test --test browser -- --ignored
 
 bench:
-	cargo bench --bench throughput
+	cargo bench --bench parts
 
 # The binary is built alone, as it is released: the bare servers come with features of tokio that it has not.
 # LOAD_ARGS='--quick --only requests' measures a part, and roughly.

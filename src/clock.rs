@@ -1,4 +1,4 @@
-//! The only reader of the system clock. Everything else takes `now` as a value.
+//! The only reader of the system clock, but for the time of a line in the log. Everything else takes `now` as a value.
 
 use std::{
     sync::{
