@@ -34,6 +34,8 @@ def run(bench):
     idle = server.memory()
     attackers = [login(name) for name in server.register(ACCOUNTS, "attacker")]
     others = server.register(2 * PROBES, "other")
+    # Others than those who are watched: an account has at most 50 sessions.
+    probers = server.register(ACCOUNTS, "prober")
     tokens = [server.log_in(name)["access_token"] for name in others]
     me = Load(server.port, [request("GET", "/me", each) for each in tokens], PROBES, pause=PROBE_PAUSE)
     me.lenient = me.statuses = True
@@ -55,7 +57,7 @@ def run(bench):
     most = spread(before)[1]
     connections = QUEUE + len(machine.SERVING) + round(1.1 * FACTOR * most * PAUSE / 1000)
     flood = Load(server.port, attackers, connections, pause=PAUSE, statuses=True, lenient=True)
-    with Memory(server) as memory, Prober(server.port, others) as prober, machine.Others(server.cpu) as others_in:
+    with Memory(server) as memory, Prober(server.port, probers) as prober, machine.Others(server.cpu) as others_in:
         running = wrk.Running(bench.folder, flood, segments * length + 2)
         # Until every connection is there.
         time.sleep(2)
