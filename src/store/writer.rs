@@ -153,14 +153,17 @@ impl Writer {
         let order = Order::Write(Box::new(Work { extent, task, begun, answer }));
         let wait = async {
             self.0.send(order).await.map_err(|_| sqlx::Error::PoolClosed)?;
-            // Dropped unused: it was refused, and `result` says why.
-            let _ = turn.await;
-            Ok::<_, sqlx::Error>(())
+            Ok::<_, sqlx::Error>(turn.await.is_ok())
         };
         // Once begun it is waited for, however long it takes; not begun, it will never be.
-        timeout(PATIENCE, wait).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        // Dropped without an answer: it panicked.
-        result.await.unwrap_or_else(|_| Err(Error::Internal(Arc::new(sqlx::Error::WorkerCrashed))))
+        let has_begun = timeout(PATIENCE, wait).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        match result.await {
+            Ok(answer) => answer,
+            // It panicked.
+            Err(_) if has_begun => Err(Error::Internal(Arc::new(sqlx::Error::WorkerCrashed))),
+            // The writer closed before its turn.
+            Err(_) => Err(sqlx::Error::PoolClosed.into()),
+        }
     }
 
     /// Does what waits, and closes the connection.
