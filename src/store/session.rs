@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Conn, Error, Store, memory::Touched};
-use crate::model::{PasswordHash, Salt, SecretId, Session, SessionId, Standing, Time, User, UserId};
+use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, User, UserId};
 
 /// How far ahead of `now` another request's may be, in seconds: it may have come later and waited less.
 const CLOCK: i64 = 60;
@@ -48,18 +48,22 @@ impl Store {
     ) -> Result<Option<User>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
-                let login = sqlx::query_scalar!(
+                let login = sqlx::query_as!(
+                    User,
                     r#"UPDATE users SET last_login_at = $3, password_hash = COALESCE($4, password_hash)
                        WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
-                       RETURNING id AS "id!""#,
+                       RETURNING id AS "id!: UserId", username AS "username!", email AS "email?",
+                                 email_verified_at AS "email_verified_at?: Time", roles AS "roles!: Roles",
+                                 created_at AS "created_at!: Time", disabled_at AS "disabled_at?: Time",
+                                 last_login_at AS "last_login_at?: Time""#,
                     new.user_id,
                     verified,
                     new.created_at,
                     stronger
                 );
-                if login.fetch_optional(&mut *tx).await?.is_none() {
+                let Some(user) = login.fetch_optional(&mut *tx).await? else {
                     return Ok((None, Touched::nothing()));
-                }
+                };
                 sqlx::query!(
                     "INSERT INTO sessions (id, user_id, salt, generation, rotated_at, secret_id, created_at,
                                            last_used_at, refresh_expires_at, expires_at, ip, user_agent)
@@ -90,8 +94,7 @@ impl Store {
                 )
                 .fetch_all(&mut *tx)
                 .await?;
-                let user = super::account::by_id(tx, &new.user_id).await?;
-                Ok((user, Touched::account(new.user_id).and(Touched::sessions(ended))))
+                Ok((Some(user), Touched::account(new.user_id).and(Touched::sessions(ended))))
             })
         })
         .await

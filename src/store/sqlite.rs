@@ -10,20 +10,17 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
+    ConnectOptions, Connection, Row, SqliteConnection,
     error::DatabaseError,
     migrate::{MigrateError, Migrator},
     pool::PoolOptions,
+    raw_sql,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use super::{Conn, PATIENCE, Store, memory::Memory, writer::Writer};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
-
-/// Takes the write lock at once. A deferred transaction that turns from reading to writing fails with
-/// `SQLITE_BUSY_SNAPSHOT`, whatever the busy timeout.
-pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
 /// A statement that fails undoes what it did, and the transaction goes on. (In PostgreSQL it does not.)
 pub(super) const UNDOES_A_STATEMENT: bool = true;
@@ -165,7 +162,20 @@ impl Watch {
     /// Whether another connection has committed since the last call (`PRAGMA data_version`). On the connection that
     /// writes: elsewhere, its own commits look like those of others.
     pub(super) async fn has_changed(&mut self, conn: &mut Conn) -> Result<bool, sqlx::Error> {
-        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(conn).await?;
+        self.ask(conn, "PRAGMA data_version").await
+    }
+
+    /// The same at the beginning of a transaction, and of a savepoint in it.
+    ///
+    /// Takes the write lock at once: a deferred transaction that turns from reading to writing fails with
+    /// `SQLITE_BUSY_SNAPSHOT`, whatever the busy timeout. All in one message to the thread of the connection: to wake
+    /// it costs more than what it does.
+    pub(super) async fn begin(&mut self, conn: &mut Conn) -> Result<bool, sqlx::Error> {
+        self.ask(conn, "BEGIN IMMEDIATE; SAVEPOINT piece; PRAGMA data_version").await
+    }
+
+    async fn ask(&mut self, conn: &mut Conn, statements: &'static str) -> Result<bool, sqlx::Error> {
+        let version = raw_sql(statements).fetch_one(conn).await?.try_get(0)?;
         Ok(self.0.replace(version) != Some(version))
     }
 }

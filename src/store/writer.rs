@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Conn, Error, PATIENCE,
     memory::{Memory, Touched},
-    sqlite::{self, BEGIN_WRITE, File, Watch},
+    sqlite::{self, File, Watch},
 };
 
 /// How often it is asked whether another process wrote: often enough that memory is trusted all the time.
@@ -34,9 +34,9 @@ const SHARED: usize = 128;
 /// How many may wait. More wait to be let in.
 const QUEUE: usize = 1024;
 
-const SAVEPOINT: &str = "SAVEPOINT piece";
-const KEEP: &str = "RELEASE piece";
-const UNDO: &str = "ROLLBACK TO piece; RELEASE piece";
+/// Between two pieces: there is a savepoint from the beginning.
+const NEXT: &str = "RELEASE piece; SAVEPOINT piece";
+const UNDO: &str = "ROLLBACK TO piece";
 
 /// The way to the writer.
 #[derive(Debug, Clone)]
@@ -229,7 +229,9 @@ impl Task {
     async fn listen(&mut self) {
         let heard = async {
             let mut conn = self.take().await?;
-            self.hear(&mut conn).await?;
+            let asked = Instant::now();
+            let has_changed = self.watch.has_changed(&mut conn).await?;
+            self.memory.hear(asked, has_changed);
             self.file.check()?;
             self.conn = Some(conn);
             Ok::<_, sqlx::Error>(())
@@ -237,13 +239,6 @@ impl Task {
         if let Err(error) = heard.await {
             tracing::debug!(event = "database_not_heard", %error);
         }
-    }
-
-    async fn hear(&mut self, conn: &mut Conn) -> Result<(), sqlx::Error> {
-        let asked = Instant::now();
-        let has_changed = self.watch.has_changed(conn).await?;
-        self.memory.hear(asked, has_changed);
-        Ok(())
     }
 
     /// Does this piece of work and those that wait behind it in one transaction.
@@ -266,7 +261,9 @@ impl Task {
 
     async fn begin(&mut self) -> Result<Conn, sqlx::Error> {
         let mut conn = self.take().await?;
-        raw_sql(BEGIN_WRITE).execute(&mut conn).await?;
+        let asked = Instant::now();
+        let has_changed = self.watch.begin(&mut conn).await?;
+        self.memory.hear(asked, has_changed);
         self.file.check()?;
         Ok(conn)
     }
@@ -275,7 +272,7 @@ impl Task {
         let (mut next, mut count) = (Some(first), 0);
         while let Some(piece) = next.take() {
             count += 1;
-            if let Some((touched, answer)) = run(conn, piece).await? {
+            if let Some((touched, answer)) = run(conn, piece, count).await? {
                 done.touched.add(touched);
                 done.answers.push(answer);
             }
@@ -288,7 +285,6 @@ impl Task {
                 Err(_) => {}
             }
         }
-        self.hear(conn).await?;
         // Once more: what is written into a file that is gone would be acknowledged.
         self.file.check()?;
         raw_sql("COMMIT").execute(conn).await?;
@@ -296,21 +292,25 @@ impl Task {
     }
 }
 
-/// Does a piece within a transaction. None: it wrote nothing, and whoever waited knows why.
+/// Does a piece within a transaction, of which it is the first or a later one. None: it wrote nothing, and whoever waited
+/// knows why.
 ///
 /// # Errors
 /// The transaction cannot go on.
-async fn run(conn: &mut Conn, piece: Box<dyn Piece>) -> Result<Option<(Touched, Box<dyn Tell>)>, Error> {
+async fn run(conn: &mut Conn, piece: Box<dyn Piece>, count: usize) -> Result<Option<(Touched, Box<dyn Tell>)>, Error> {
     let is_guarded = piece.extent() == Extent::Several || !sqlite::UNDOES_A_STATEMENT;
-    if is_guarded && let Err(error) = raw_sql(SAVEPOINT).execute(&mut *conn).await {
+    if is_guarded
+        && count > 1
+        && let Err(error) = raw_sql(NEXT).execute(&mut *conn).await
+    {
         let error = Error::from(error);
         piece.refuse(error.clone());
         return Err(error);
     }
     // Within the future that is watched: the first part of it may panic, too.
     let work = async { piece.run(conn).await };
-    let ran = AssertUnwindSafe(work).catch_unwind().await.map_err(|_| sqlx::Error::WorkerCrashed)?;
-    match ran {
+    match AssertUnwindSafe(work).catch_unwind().await.map_err(|_| sqlx::Error::WorkerCrashed)? {
+        Ran::Left => Ok(None),
         // When the disk is full, SQLite ends the whole transaction by itself.
         Ran::Failed(error @ Error::Unavailable(_)) => Err(error),
         Ran::Failed(error) => {
@@ -319,14 +319,6 @@ async fn run(conn: &mut Conn, piece: Box<dyn Piece>) -> Result<Option<(Touched, 
             }
             Ok(None)
         }
-        Ran::Left => Ok(None),
-        Ran::Done(touched, answer) => {
-            if is_guarded && let Err(error) = raw_sql(KEEP).execute(conn).await {
-                let error = Error::from(error);
-                answer.tell(Err(error.clone()));
-                return Err(error);
-            }
-            Ok(Some((touched, answer)))
-        }
+        Ran::Done(touched, answer) => Ok(Some((touched, answer))),
     }
 }
