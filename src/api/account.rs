@@ -130,8 +130,15 @@ impl AccountApi {
     async fn get_me(&self, caller: Caller) -> Result<Json<User>, Refusal<Me>> {
         let account = caller.0.account;
         // Written once for each change of it.
-        let text = account.shown.get_or_init(|| Json::new(&User::from(&account.user)).into_text().unwrap_or_default());
-        Ok(Json::written(text.clone()))
+        if let Some(text) = account.shown.get() {
+            return Ok(Json::written(text.clone()));
+        }
+        let shown = Json::new(&User::from(&account.user));
+        if let Some(text) = shown.text() {
+            // Somebody else may have been quicker.
+            let _ = account.shown.set(text.to_vec());
+        }
+        Ok(shown)
     }
 
     /// Change your password. Every other session ends, this one stays.

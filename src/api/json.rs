@@ -36,8 +36,8 @@ impl<T: ToJSON + Serialize> Json<T> {
     }
 
     /// The bytes.
-    pub fn into_text(self) -> Option<Vec<u8>> {
-        self.text
+    pub fn text(&self) -> Option<&[u8]> {
+        self.text.as_deref()
     }
 }
 

@@ -20,10 +20,10 @@ use quick_cache::{
 use super::{Error, Store};
 use crate::model::{Account, Named, Salt, SessionId, Standing, UserId};
 
-/// How much the sessions may take, in bytes: about a million and a half.
+/// How much the sessions may take, in bytes: about 1.7 million.
 const SESSIONS: u64 = 256 * 1024 * 1024;
 
-/// How much the accounts may take, in bytes: about half a million.
+/// How much the accounts may take, in bytes: about 300,000.
 const ACCOUNTS: u64 = 192 * 1024 * 1024;
 
 /// How much the salts of sessions may take, in bytes: of about half a million.

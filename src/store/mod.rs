@@ -1,6 +1,6 @@
 //! SQL, and nothing else: no rule, no hash, no signature. Of the crate it knows `model` alone.
 //!
-//! Reads go to a pool of read-only connections. Every write goes through one door, [`Store::write`], onto the
+//! Reads go to a pool of read-only connections. Every write goes through one door, the task in `writer`, onto the
 //! one writer connection, in a transaction that holds the write lock from its first statement: a read that
 //! becomes a write can never find that somebody else wrote in between.
 //!

@@ -285,6 +285,8 @@ impl Task {
                 Err(_) => {}
             }
         }
+        // Who holds the write lock knows that nobody else wrote, however long it took.
+        self.memory.hear(Instant::now(), false);
         // Once more: what is written into a file that is gone would be acknowledged.
         self.file.check()?;
         raw_sql("COMMIT").execute(conn).await?;
@@ -311,12 +313,11 @@ async fn run(conn: &mut Conn, piece: Box<dyn Piece>, count: usize) -> Result<Opt
     let work = async { piece.run(conn).await };
     match AssertUnwindSafe(work).catch_unwind().await.map_err(|_| sqlx::Error::WorkerCrashed)? {
         Ran::Left => Ok(None),
-        // When the disk is full, SQLite ends the whole transaction by itself.
-        Ran::Failed(error @ Error::Unavailable(_)) => Err(error),
+        // When the disk is full, SQLite ends the whole transaction by itself. And without a savepoint nobody knows what a
+        // piece had written before a bug ended it.
+        Ran::Failed(error) if !is_guarded || matches!(error, Error::Unavailable(_)) => Err(error),
         Ran::Failed(error) => {
-            if is_guarded {
-                raw_sql(UNDO).execute(conn).await.map_err(|_| error)?;
-            }
+            raw_sql(UNDO).execute(conn).await.map_err(|_| error)?;
             Ok(None)
         }
         Ran::Done(touched, answer) => Ok(Some((touched, answer))),
