@@ -28,6 +28,9 @@ const MOST: i64 = 50;
 /// How old `last_used_at` may grow before it is written again, in seconds.
 const USE_PRECISION: i64 = 60;
 
+/// How many uses are written down in one piece.
+const USES: usize = 500;
+
 /// The most code points that are kept of what a client calls itself.
 const USER_AGENT: usize = 256;
 
@@ -210,13 +213,16 @@ impl Uses {
     }
 }
 
-/// Writes down when sessions were last used, many in one transaction. What cannot be written is lost.
+/// Writes down when sessions were last used, many at once. What cannot be written is lost.
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]
 pub async fn record_uses(app: &App) -> Result<(), Error> {
-    let uses = app.uses.take();
-    if uses.is_empty() { Ok(()) } else { Ok(app.store.record_uses(uses).await?) }
+    // In pieces: who wants to log in meanwhile does not wait for all of them.
+    for uses in app.uses.take().chunks(USES) {
+        app.store.record_uses(uses.to_vec()).await?;
+    }
+    Ok(())
 }
 
 /// The sessions of the caller that are alive, the newest first.
