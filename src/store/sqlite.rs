@@ -22,9 +22,6 @@ use super::{Conn, PATIENCE, Store, memory::Memory, writer::Writer};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// A statement that fails undoes what it did, and the transaction goes on. (In PostgreSQL it does not.)
-pub(super) const UNDOES_A_STATEMENT: bool = true;
-
 const READERS: u32 = 4;
 
 /// How long the two processes of a simultaneous first start wait for each other's migrations.

@@ -2,7 +2,8 @@
 //!
 //! Whoever wants to write hands it a piece of work. What waits when its turn comes is done in one transaction and shares
 //! one commit: a sync of the disk takes long, and many wait for it together. Nobody is answered before the commit that
-//! holds his write. A piece that fails is undone alone: it has a savepoint of its own, unless it is one statement.
+//! holds his write. A piece of several statements that fails is undone alone, by a savepoint. One of a single statement
+//! fails by a bug or with the disk, and gives up the transaction.
 //!
 //! Between transactions it asks, some times a second, whether another process wrote.
 
@@ -22,7 +23,7 @@ use tokio::{
 use super::{
     Conn, Error, PATIENCE,
     memory::{Memory, Touched},
-    sqlite::{self, File, Watch},
+    sqlite::{File, Watch},
 };
 
 /// How often it is asked whether another process wrote: often enough that memory is trusted all the time.
@@ -62,7 +63,7 @@ trait Piece: Send {
 /// How much of a piece of work may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// One of its statements, or none: what fails has written nothing.
+    /// One of its statements, or none.
     One,
     /// Several, which belong together.
     Several,
@@ -300,7 +301,7 @@ impl Task {
 /// # Errors
 /// The transaction cannot go on.
 async fn run(conn: &mut Conn, piece: Box<dyn Piece>, count: usize) -> Result<Option<(Touched, Box<dyn Tell>)>, Error> {
-    let is_guarded = piece.extent() == Extent::Several || !sqlite::UNDOES_A_STATEMENT;
+    let is_guarded = piece.extent() == Extent::Several;
     if is_guarded
         && count > 1
         && let Err(error) = raw_sql(NEXT).execute(&mut *conn).await
