@@ -60,7 +60,9 @@ impl Server {
     fn token(&self) -> String {
         let now = self.app.clock.now();
         let session_id = &SessionId::from_bytes([7; 16]);
-        let grant = Grant { user: &self.user, session_id, generation: 0, session_expires_at: now.plus(1_000) };
+        let User { id: user_id, username, roles, .. } = &self.user;
+        let session_expires_at = now.plus(1_000);
+        let grant = Grant { user_id, username, roles, session_id, generation: 0, session_expires_at };
         self.app.tokens.issue(now, grant).unwrap().text
     }
 }

@@ -198,6 +198,7 @@ mod tests {
     };
 
     use serde_json::{Map, Value};
+    use time::{OffsetDateTime, format_description::well_known::Rfc3339};
     use tracing_subscriber::{fmt, layer::SubscriberExt};
 
     #[derive(Clone, Default)]
@@ -242,10 +243,9 @@ mod tests {
             assert_eq!(members(&ours), members(&theirs));
             let [our_time, their_time] = [&mut ours, &mut theirs].map(|line| line.remove("timestamp").unwrap());
             let [our_time, their_time] = [&our_time, &their_time].map(|time| time.as_str().unwrap());
-            assert!(
-                our_time[..14] == their_time[..14] && our_time.len() == their_time.len(),
-                "{our_time} {their_time}"
-            );
+            assert_eq!(our_time.len(), their_time.len(), "{our_time} {their_time}");
+            let [ours_at, theirs_at] = [our_time, their_time].map(|at| OffsetDateTime::parse(at, &Rfc3339).unwrap());
+            assert!((ours_at - theirs_at).abs() < time::Duration::MINUTE, "{our_time} {their_time}");
             assert_eq!(ours, theirs);
         }
     }

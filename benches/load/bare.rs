@@ -19,7 +19,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use http_body_util::Full;
 use hyper::{Response, body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use poem::{EndpointExt, Route};
+use poem::{EndpointExt, IntoEndpoint};
 use poem_openapi::{Object, OpenApi, OpenApiService, payload::Json};
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
@@ -87,7 +87,7 @@ impl Bare {
 /// Behind the same accept loop as Hallpass.
 async fn poem(address: &str) {
     let listener = TcpListener::bind(address).await.unwrap();
-    let routes = Route::new().nest("/", OpenApiService::new(Bare, "Bare", "1")).map_to_response();
+    let routes = OpenApiService::new(Bare, "Bare", "1").into_endpoint().map_to_response();
     hallpass::api::serve::serve(listener, routes, pending()).await;
 }
 

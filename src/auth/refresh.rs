@@ -57,22 +57,20 @@ impl RefreshToken {
         (version == VERSION).then_some(Self { session_id: SessionId::from_bytes(*session_id), generation, bytes })
     }
 
-    /// Whether we made it, with the `SECRET_KEY` of now, for the session with this salt. Compares in constant time.
-    fn is_current(&self, secrets: &Secrets, salt: &Salt) -> bool {
+    /// Whether this secret made it, for the session with this salt. Compares in constant time.
+    fn is_made_by(&self, secret: &Derived, salt: &Salt) -> bool {
         let (named, mac) = self.bytes.split_at(NAMED);
-        hmac::verify(&secrets.current.refresh, &[named, salt.as_bytes()].concat(), mac).is_ok()
+        hmac::verify(&secret.refresh, &[named, salt.as_bytes()].concat(), mac).is_ok()
     }
 
-    /// Whether we made it, for the session that is checked so. Compares in constant time.
+    /// Whether we made it, for the session that is checked so.
     ///
     /// The secret before the current one made no token of a generation later than when the session moved over.
     pub fn is_genuine(&self, secrets: &Secrets, check: &Check) -> bool {
-        let (named, mac) = self.bytes.split_at(NAMED);
-        let message = [named, check.salt.as_bytes()].concat();
         let may_have_made = |secret: &&Derived| {
             secret.id == secrets.current.id || secret.id == check.secret_id || self.generation < check.generation
         };
-        secrets.all().filter(may_have_made).any(|secret| hmac::verify(&secret.refresh, &message, mac).is_ok())
+        secrets.all().filter(may_have_made).any(|secret| self.is_made_by(secret, &check.salt))
     }
 
     /// Makes one, under the secret with this check value.
@@ -111,7 +109,7 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
     let token = RefreshToken::parse(text).ok_or_else(|| refused("malformed", None))?;
     let salt = app.store.salt(&token.session_id).await?.ok_or_else(|| refused("unknown", None))?;
     // What another secret may have made is for the database to tell.
-    if !token.is_current(&app.secrets, &salt) {
+    if !token.is_made_by(&app.secrets.current, &salt) {
         let check = app.store.refresh_check(&token.session_id).await?.ok_or_else(|| refused("unknown", None))?;
         if !token.is_genuine(&app.secrets, &check) {
             return Err(refused("forged", None));
@@ -127,11 +125,8 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
         }
         Outcome::Refused => return Err(refused("ended", Some(&id))),
     };
-    // Asked for after the rotation: roles that were taken away before it are not in the token.
-    let account = app.store.account(&current.user_id).await?.ok_or_else(|| refused("deleted", Some(&id)))?;
-    let user = &account.user;
-    tracing::info!(event, user_id = %user.id, session_id = %id, address = %client.address);
-    session::opened(app, now, user, &id, &current, &salt)
+    tracing::info!(event, user_id = %current.user_id, session_id = %id, address = %client.address);
+    session::opened(app, now, &id, &current, &salt)
 }
 
 /// What the store has to know to judge it.

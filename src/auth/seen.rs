@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use quick_cache::{Weighter, sync::Cache};
 
 use super::token::Verified;
+use crate::error::Error;
 
 /// How much they may take, in bytes: about 150,000 tokens.
 const TOKENS: u64 = 64 * 1024 * 1024;
@@ -17,7 +18,7 @@ const TOKENS: u64 = 64 * 1024 * 1024;
 /// What one takes beside its texts, in bytes: the value, its place in the cache, what the allocator adds.
 const TOKEN: usize = 320;
 
-type Digest = [u8; SHA256_OUTPUT_LEN];
+pub(super) type Digest = [u8; SHA256_OUTPUT_LEN];
 
 /// What was verified.
 #[derive(Debug)]
@@ -41,19 +42,21 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// What this token says, if it was seen before.
-    pub(super) fn find(&self, token: &str) -> Option<Arc<Verified>> {
-        self.0.get(&of(token)?)
+    /// What the token of this digest says, if it was seen before.
+    pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Verified>> {
+        self.0.get(digest)
     }
 
     /// Remembers a token, unless others are more in use.
-    pub(super) fn remember(&self, token: &str, verified: &Arc<Verified>) {
-        if let Some(digest) = of(token) {
-            self.0.insert(digest, verified.clone());
-        }
+    pub(super) fn remember(&self, digest: Digest, verified: &Arc<Verified>) {
+        self.0.insert(digest, verified.clone());
     }
 }
 
-fn of(token: &str) -> Option<Digest> {
-    digest(&SHA256, token.as_bytes()).as_ref().try_into().ok()
+/// What a token is found by.
+///
+/// # Errors
+/// [`Error::Internal`] if SHA-256 has another length.
+pub(super) fn digest(token: &str) -> Result<Digest, Error> {
+    digest::digest(&SHA256, token.as_bytes()).as_ref().try_into().map_err(Error::internal)
 }

@@ -16,8 +16,7 @@ use crate::{
     app::App,
     error::Error,
     model::{
-        Client, Credentials, Email, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time, User, UserId,
-        Username,
+        Client, Credentials, Email, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time, UserId, Username,
     },
     store::{Current, NewSession},
 };
@@ -94,16 +93,9 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
     let stronger = if outdated { rehash(app, password).await } else { None };
     let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
     let (id, salt) = (new.id.clone(), new.salt.clone());
-    let current = Current {
-        user_id: new.user_id.clone(),
-        generation: 0,
-        secret_id: new.secret_id.clone(),
-        refresh_expires_at: new.refresh_expires_at,
-    };
-    // As it is now: since it was read, its roles may be others.
-    let user = app.store.open_session(new, stored, stronger).await?.ok_or_else(|| refused("changed"))?;
-    tracing::info!(event = "login", user_id = %user.id, session_id = %id, address = %client.address);
-    opened(app, now, &user, &id, &current, &salt)
+    let current = app.store.open_session(new, stored, stronger).await?.ok_or_else(|| refused("changed"))?;
+    tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
+    opened(app, now, &id, &current, &salt)
 }
 
 /// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither is
@@ -146,17 +138,17 @@ fn begin(
 pub(super) fn opened(
     app: &App,
     now: Time,
-    user: &User,
     session_id: &SessionId,
     current: &Current,
     salt: &Salt,
 ) -> Result<Opened, Error> {
-    let Current { generation, secret_id, refresh_expires_at, .. } = current;
-    let grant = Grant { user, session_id, generation: *generation, session_expires_at: *refresh_expires_at };
+    let Current { user_id, username, roles, generation, secret_id, refresh_expires_at } = current;
+    let (generation, session_expires_at) = (*generation, *refresh_expires_at);
+    let grant = Grant { user_id, username, roles, session_id, generation, session_expires_at };
     Ok(Opened {
         access: app.tokens.issue(now, grant)?,
-        refresh_token: RefreshToken::issue(&app.secrets, secret_id, session_id, *generation, salt)?,
-        refresh_expires_at: *refresh_expires_at,
+        refresh_token: RefreshToken::issue(&app.secrets, secret_id, session_id, generation, salt)?,
+        refresh_expires_at: session_expires_at,
     })
 }
 

@@ -7,11 +7,15 @@ use jsonwebtoken::{Header, crypto, encode};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{random, ring::Ring, seen::Seen};
+use super::{
+    random,
+    ring::Ring,
+    seen::{self, Seen},
+};
 use crate::{
     error::Error,
     json::{self, Shape},
-    model::{Algorithm, Named, Roles, SessionId, Time, User, UserId},
+    model::{Algorithm, Named, Roles, SessionId, Time, UserId},
 };
 
 /// A longer token is not looked at (draft-ietf-oauth-rfc8725bis, section 3.14).
@@ -51,7 +55,11 @@ pub struct AccessToken {
 #[derive(Debug, Clone, Copy)]
 pub struct Grant<'a> {
     /// The account.
-    pub user: &'a User,
+    pub user_id: &'a UserId,
+    /// Its name.
+    pub username: &'a str,
+    /// What it may do.
+    pub roles: &'a Roles,
     /// The session.
     pub session_id: &'a SessionId,
     /// Which of the session's refresh tokens it goes with.
@@ -132,21 +140,12 @@ impl Tokens {
     /// # Errors
     /// [`Error::Internal`]
     pub fn self_test(&self, now: Time) -> Result<(), Error> {
-        let user = User {
-            id: random::id(now)?,
-            username: "self-test".to_owned(),
-            email: None,
-            email_verified_at: None,
-            roles: Roles::default(),
-            created_at: now,
-            disabled_at: None,
-            last_login_at: None,
-        };
-        let session_id = &random::id(now)?;
-        let grant = Grant { user: &user, session_id, generation: 0, session_expires_at: now.plus(MAX_LIFETIME) };
+        let (user_id, session_id) = (&random::id(now)?, &random::id(now)?);
+        let (username, roles, session_expires_at) = ("self-test", &Roles::default(), now.plus(MAX_LIFETIME));
+        let grant = Grant { user_id, username, roles, session_id, generation: 0, session_expires_at };
         let token = self.issue(now, grant)?;
         match self.verify(now, &token.text) {
-            Ok(verified) if verified.named.user_id == user.id => Ok(()),
+            Ok(verified) if verified.named.user_id == *user_id => Ok(()),
             _ => Err(Error::internal("a fresh token does not verify")),
         }
     }
@@ -156,22 +155,22 @@ impl Tokens {
     /// # Errors
     /// [`Error::Internal`]
     pub fn issue(&self, now: Time, grant: Grant<'_>) -> Result<AccessToken, Error> {
-        let Grant { user, session_id, generation, session_expires_at } = grant;
+        let Grant { user_id, username, roles, session_id, generation, session_expires_at } = grant;
         let ring = self.ring();
         let key = ring.signing(now).ok_or_else(|| Error::internal("there is no signing key"))?;
         let expires_at = now.plus(self.lifetime).min(session_expires_at);
         let claims = Claims {
             iss: &self.issuer,
             aud: &self.audience,
-            sub: user.id.as_str(),
+            sub: user_id.as_str(),
             client_id: CLIENT_ID,
             exp: expires_at.unix(),
             iat: now.unix(),
             // Within one second `iat` cannot tell a token of before a rotation from one of after it.
             jti: &format!("{}.{generation}", random::name()?),
             sid: session_id.as_str(),
-            preferred_username: &user.username,
-            roles: user.roles.iter().collect(),
+            preferred_username: username,
+            roles: roles.iter().collect(),
         };
         let mut header = Header::new(jws(key.algorithm));
         header.typ = Some(TYPE.to_owned());
@@ -199,14 +198,22 @@ impl Tokens {
 
     /// What a token says and when it ends. What does not depend on the moment is remembered: that a key signed it.
     fn judge(&self, now: Time, token: &str) -> Result<(Arc<Verified>, Time), Error> {
-        let (verified, is_new) = match self.seen.find(token) {
+        if token.len() > MAX_BYTES {
+            return Err(Error::InvalidToken);
+        }
+        let digest = seen::digest(token)?;
+        let found = self.seen.find(&digest);
+        let (verified, is_new) = match found {
             Some(verified) => (verified, false),
-            None => (Arc::new(self.read(now, token)?), true),
+            None => (self.read(token).ok_or(Error::InvalidToken)?.into(), true),
         };
         // The key may have been revoked since.
         let expires_at = self.check(now, &verified).ok_or(Error::InvalidToken)?;
+        if verified.named.user_id.as_str().is_empty() {
+            return Err(Error::InvalidTokenPayload);
+        }
         if is_new {
-            self.seen.remember(token, &verified);
+            self.seen.remember(digest, &verified);
         }
         Ok((verified, expires_at))
     }
@@ -224,38 +231,28 @@ impl Tokens {
         (is_timely && entry.may_have_signed(verified.issued_at)).then_some(expires_at)
     }
 
-    /// Reads a token: signature first, then claims.
-    fn read(&self, now: Time, token: &str) -> Result<Verified, Error> {
-        let (claims, kid) = self.open(token).ok_or(Error::InvalidToken)?;
+    /// Reads a token: signature first, then those claims that do not depend on the moment.
+    fn read(&self, token: &str) -> Option<Verified> {
+        let (claims, kid) = self.open(token)?;
         let is_ours = claims.iss == self.issuer
             && claims.aud == self.audience
             && claims.client_id == CLIENT_ID
             && !claims.jti.is_empty()
             && !claims.sid.is_empty();
         let subject = if let Value::String(subject) = claims.sub { subject } else { String::new() };
-        let verified = Verified {
+        is_ours.then(|| Verified {
             named: Named::new(UserId::from_text(subject), SessionId::from_text(claims.sid)).into(),
             generation: claims.jti.rsplit_once('.').and_then(|(_, generation)| generation.parse().ok()),
             kid,
             issued_at: claims.iat,
             not_before: claims.nbf,
             expires_at: Time::from_unix(claims.exp),
-        };
-        if !is_ours || self.check(now, &verified).is_none() {
-            return Err(Error::InvalidToken);
-        }
-        if verified.named.user_id.as_str().is_empty() {
-            return Err(Error::InvalidTokenPayload);
-        }
-        Ok(verified)
+        })
     }
 
     /// The claims of a token that one of the keys has signed, and that key. jsonwebtoken judges the signature; its
     /// judgement of claims reads the clock, and lets pass what is missing or has another type.
     fn open(&self, token: &str) -> Option<(Presented, String)> {
-        if token.len() > MAX_BYTES {
-            return None;
-        }
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let header: Map<String, Value> = object(header)?;

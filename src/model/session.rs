@@ -5,19 +5,13 @@ use std::sync::{
 
 use super::{Account, SessionId, Time, User, UserId};
 
-/// A session: what one login opened.
+/// A session that is alive: what one login opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// The `sid` of its access tokens.
     pub id: SessionId,
     /// Whose it is.
     pub user_id: UserId,
-    /// Counts its refresh tokens: which one is current.
-    pub generation: i64,
-    /// When the current one was made.
-    pub rotated_at: Time,
-    /// Since when it is known that somebody holds the tokens of this generation.
-    pub successor_used_at: Option<Time>,
     /// Which `SECRET_KEY` made the current refresh token.
     pub secret_id: SecretId,
     /// The login.
@@ -28,8 +22,6 @@ pub struct Session {
     pub refresh_expires_at: Time,
     /// When it ends in any case.
     pub expires_at: Time,
-    /// When it was ended.
-    pub ended_at: Option<Time>,
     /// Where the login came from.
     pub ip: String,
     /// What the client of the login called itself.

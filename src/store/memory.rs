@@ -181,15 +181,6 @@ impl Store {
         }
     }
 
-    /// The account with this id, as it is now.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
-        let Some(key) = id.to_bytes() else { return Ok(None) };
-        remember(self.memory.trusted().map(|memory| &memory.accounts), key, || self.read_account(id)).await
-    }
-
     /// What the MACs of a session's refresh tokens cover.
     ///
     /// # Errors

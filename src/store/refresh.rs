@@ -1,5 +1,5 @@
 use super::{Conn, Error, Store, memory::Touched};
-use crate::model::{Salt, SecretId, SessionId, Time, UserId};
+use crate::model::{Roles, Salt, SecretId, SessionId, Time, UserId};
 
 /// What a session's refresh tokens are checked with.
 #[derive(Debug, Clone)]
@@ -38,6 +38,10 @@ pub struct Return {
 pub struct Current {
     /// Whose it is.
     pub user_id: UserId,
+    /// The account's name.
+    pub username: String,
+    /// What the account may do.
+    pub roles: Roles,
     /// Counts its refresh tokens.
     pub generation: i64,
     /// Which `SECRET_KEY` makes the refresh token.
@@ -132,6 +136,8 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
              AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
            RETURNING user_id AS "user_id!: UserId", generation AS "generation!",
+                     (SELECT username FROM users WHERE users.id = user_id) AS "username!",
+                     (SELECT roles FROM users WHERE users.id = user_id) AS "roles!: Roles",
                      secret_id AS "secret_id!: SecretId", refresh_expires_at AS "refresh_expires_at!: Time""#,
         id,
         generation,
@@ -150,6 +156,8 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
              AND ((rotated_at >= $4 AND rotated_at <= $6) OR (successor_used_at IS NULL AND rotated_at >= $5))
              AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
            RETURNING user_id AS "user_id!: UserId", generation AS "generation!",
+                     (SELECT username FROM users WHERE users.id = user_id) AS "username!",
+                     (SELECT roles FROM users WHERE users.id = user_id) AS "roles!: Roles",
                      secret_id AS "secret_id!: SecretId", refresh_expires_at AS "refresh_expires_at!: Time""#,
         id,
         next,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::{Conn, Error, Store, memory::Touched};
-use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, User, UserId};
+use super::{Conn, Current, Error, Store, memory::Touched};
+use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId};
 
 /// How far ahead of `now` another request's may be, in seconds: it may have come later and waited less.
 const CLOCK: i64 = 60;
@@ -35,7 +35,7 @@ impl Store {
     /// Records a login and opens its session: with the stronger hash that the login made of the same password if
     /// there is one, and with the oldest of too many sessions ended.
     ///
-    /// Answers the account as it is now. None: since `verified` was read, it was disabled, deleted or given another
+    /// Answers what its tokens are made of, with the account as it is now. None: since `verified` was read, it was disabled, deleted or given another
     /// password.
     ///
     /// # Errors
@@ -45,23 +45,19 @@ impl Store {
         new: NewSession,
         verified: PasswordHash,
         stronger: Option<PasswordHash>,
-    ) -> Result<Option<User>, Error> {
+    ) -> Result<Option<Current>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
-                let login = sqlx::query_as!(
-                    User,
+                let login = sqlx::query!(
                     r#"UPDATE users SET last_login_at = $3, password_hash = COALESCE($4, password_hash)
                        WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
-                       RETURNING id AS "id!: UserId", username AS "username!", email AS "email?",
-                                 email_verified_at AS "email_verified_at?: Time", roles AS "roles!: Roles",
-                                 created_at AS "created_at!: Time", disabled_at AS "disabled_at?: Time",
-                                 last_login_at AS "last_login_at?: Time""#,
+                       RETURNING username AS "username!", roles AS "roles!: Roles""#,
                     new.user_id,
                     verified,
                     new.created_at,
                     stronger
                 );
-                let Some(user) = login.fetch_optional(&mut *tx).await? else {
+                let Some(account) = login.fetch_optional(&mut *tx).await? else {
                     return Ok((None, Touched::nothing()));
                 };
                 sqlx::query!(
@@ -94,7 +90,16 @@ impl Store {
                 )
                 .fetch_all(&mut *tx)
                 .await?;
-                Ok((Some(user), Touched::account(new.user_id).and(Touched::sessions(ended))))
+                let touched = Touched::account(new.user_id.clone()).and(Touched::sessions(ended));
+                let current = Current {
+                    user_id: new.user_id,
+                    username: account.username,
+                    roles: account.roles,
+                    generation: 0,
+                    secret_id: new.secret_id,
+                    refresh_expires_at: new.refresh_expires_at,
+                };
+                Ok((Some(current), touched))
             })
         })
         .await
@@ -147,11 +152,9 @@ impl Store {
     pub async fn sessions_of(&self, user_id: &UserId, now: Time) -> Result<Vec<Session>, Error> {
         let sessions = sqlx::query_as!(
             Session,
-            r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", generation, rotated_at AS "rotated_at: Time",
-                      successor_used_at AS "successor_used_at: Time", secret_id AS "secret_id: SecretId",
+            r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", secret_id AS "secret_id: SecretId",
                       created_at AS "created_at: Time", last_used_at AS "last_used_at: Time",
-                      refresh_expires_at AS "refresh_expires_at: Time", expires_at AS "expires_at: Time",
-                      ended_at AS "ended_at: Time", ip, user_agent
+                      refresh_expires_at AS "refresh_expires_at: Time", expires_at AS "expires_at: Time", ip, user_agent
                FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND refresh_expires_at > $2
                ORDER BY created_at DESC, id DESC"#,
             user_id,
@@ -166,12 +169,10 @@ impl Store {
     /// [`Error`]
     pub async fn living_sessions(&self, now: Time) -> Result<Vec<(Session, String)>, Error> {
         let rows = sqlx::query!(
-            r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.generation,
-                      s.rotated_at AS "rotated_at: Time", s.successor_used_at AS "successor_used_at: Time",
-                      s.secret_id AS "secret_id: SecretId", s.created_at AS "created_at: Time",
-                      s.last_used_at AS "last_used_at: Time", s.refresh_expires_at AS "refresh_expires_at: Time",
-                      s.expires_at AS "expires_at: Time", s.ended_at AS "ended_at: Time", s.ip, s.user_agent,
-                      u.username
+            r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.secret_id AS "secret_id: SecretId",
+                      s.created_at AS "created_at: Time", s.last_used_at AS "last_used_at: Time",
+                      s.refresh_expires_at AS "refresh_expires_at: Time", s.expires_at AS "expires_at: Time",
+                      s.ip, s.user_agent, u.username
                FROM sessions s JOIN users u ON u.id = s.user_id
                WHERE s.ended_at IS NULL AND s.refresh_expires_at > $1
                ORDER BY s.created_at DESC, s.id DESC"#,
@@ -183,15 +184,11 @@ impl Store {
             let session = Session {
                 id: row.id,
                 user_id: row.user_id,
-                generation: row.generation,
-                rotated_at: row.rotated_at,
-                successor_used_at: row.successor_used_at,
                 secret_id: row.secret_id,
                 created_at: row.created_at,
                 last_used_at: row.last_used_at,
                 refresh_expires_at: row.refresh_expires_at,
                 expires_at: row.expires_at,
-                ended_at: row.ended_at,
                 ip: row.ip,
                 user_agent: row.user_agent,
             };

@@ -151,6 +151,11 @@ impl File {
     }
 }
 
+/// Between two pieces of work in a transaction. [`Watch::begin`] made a savepoint for the first.
+pub(super) const NEXT: &str = "RELEASE piece; SAVEPOINT piece";
+/// Undoes a piece of work.
+pub(super) const UNDO: &str = "ROLLBACK TO piece";
+
 /// Whether others wrote: what the connection was told when it was last asked. A new one has everything to hear.
 #[derive(Debug, Default)]
 pub(super) struct Watch(Option<i64>);
@@ -162,7 +167,7 @@ impl Watch {
         self.ask(conn, "PRAGMA data_version").await
     }
 
-    /// The same at the beginning of a transaction, and of a savepoint in it.
+    /// The same at the beginning of a transaction, and of the savepoint of its first piece of work.
     ///
     /// Takes the write lock at once: a deferred transaction that turns from reading to writing fails with
     /// `SQLITE_BUSY_SNAPSHOT`, whatever the busy timeout. All in one message to the thread of the connection: to wake
@@ -293,9 +298,16 @@ async fn run_migrations(conn: &mut Conn) -> Result<(), MigrateError> {
     Ok(())
 }
 
+const BUSY: i32 = 5;
+
 /// SQLite's primary result code, the low byte.
 fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
     error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
+}
+
+/// Another process holds the lock.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(primary_code) == Some(BUSY)
 }
 
 /// The codes that say that the file itself is wrong.
@@ -308,7 +320,6 @@ fn is_damage(error: &dyn DatabaseError) -> bool {
 /// The codes that say «not now» rather than «never».
 pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     const PERM: i32 = 3;
-    const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
     const NOMEM: i32 = 7;
     const READONLY: i32 = 8;

@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     Conn, Error, PATIENCE,
     memory::{Memory, Touched},
-    sqlite::{File, Watch},
+    sqlite::{self, File, Watch},
 };
 
 /// How often it is asked whether another process wrote: often enough that memory is trusted all the time.
@@ -34,10 +34,6 @@ const SHARED: usize = 128;
 
 /// How many may wait. More wait to be let in.
 const QUEUE: usize = 1024;
-
-/// Between two pieces: there is a savepoint from the beginning.
-const NEXT: &str = "RELEASE piece; SAVEPOINT piece";
-const UNDO: &str = "ROLLBACK TO piece";
 
 /// The way to the writer.
 #[derive(Debug, Clone)]
@@ -52,6 +48,9 @@ enum Order {
 trait Piece: Send {
     /// How much of it may write.
     fn extent(&self) -> Extent;
+
+    /// Whether somebody still waits for it.
+    fn is_awaited(&self) -> bool;
 
     /// Does it, unless nobody waits any more.
     fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Ran>;
@@ -113,6 +112,10 @@ where
         self.extent
     }
 
+    fn is_awaited(&self) -> bool {
+        !self.begun.is_closed()
+    }
+
     fn run(self: Box<Self>, conn: &mut Conn) -> BoxFuture<'_, Ran> {
         let Self { extent: _, task, begun, answer } = *self;
         if begun.send(()).is_err() {
@@ -139,7 +142,7 @@ impl Writer {
     /// Starts the task, on a connection that has been opened.
     pub(super) fn start(file: File, conn: Conn, memory: Arc<Memory>) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
-        let task = Task { file, conn: Some(conn), watch: Watch::default(), memory, queue, closing: None };
+        let task = Task { file, conn: Some(conn), watch: Watch::default(), memory, queue, hears: true, closing: None };
         tokio::spawn(task.run());
         Self(orders)
     }
@@ -183,6 +186,8 @@ struct Task {
     watch: Watch,
     memory: Arc<Memory>,
     queue: mpsc::Receiver<Order>,
+    /// Whether it was last known if another process wrote.
+    hears: bool,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -232,18 +237,24 @@ impl Task {
             let mut conn = self.take().await?;
             let asked = Instant::now();
             let has_changed = self.watch.has_changed(&mut conn).await?;
-            self.memory.hear(asked, has_changed);
             self.file.check()?;
+            self.memory.hear(asked, has_changed);
             self.conn = Some(conn);
             Ok::<_, sqlx::Error>(())
         };
-        if let Err(error) = heard.await {
-            tracing::debug!(event = "database_not_heard", %error);
+        match (heard.await, self.hears) {
+            (Err(error), true) => tracing::warn!(event = "database_not_heard", %error),
+            (Ok(()), false) => tracing::info!(event = "database_heard"),
+            _ => return,
         }
+        self.hears = !self.hears;
     }
 
     /// Does this piece of work and those that wait behind it in one transaction.
     async fn transact(&mut self, first: Box<dyn Piece>) {
+        if !first.is_awaited() {
+            return;
+        }
         let mut conn = match self.begin().await {
             Ok(conn) => conn,
             Err(error) => return first.refuse(error.into()),
@@ -263,9 +274,16 @@ impl Task {
     async fn begin(&mut self) -> Result<Conn, sqlx::Error> {
         let mut conn = self.take().await?;
         let asked = Instant::now();
-        let has_changed = self.watch.begin(&mut conn).await?;
-        self.memory.hear(asked, has_changed);
+        let has_changed = match self.watch.begin(&mut conn).await {
+            Ok(has_changed) => has_changed,
+            Err(error) => {
+                // Nothing has begun. A new connection would have everything to hear, and all of memory be forgotten.
+                self.conn = sqlite::is_busy(&error).then_some(conn);
+                return Err(error);
+            }
+        };
         self.file.check()?;
+        self.memory.hear(asked, has_changed);
         Ok(conn)
     }
 
@@ -286,10 +304,10 @@ impl Task {
                 Err(_) => {}
             }
         }
-        // Who holds the write lock knows that nobody else wrote, however long it took.
-        self.memory.hear(Instant::now(), false);
         // Once more: what is written into a file that is gone would be acknowledged.
         self.file.check()?;
+        // Who holds the write lock knows that nobody else wrote, however long it took.
+        self.memory.hear(Instant::now(), false);
         raw_sql("COMMIT").execute(conn).await?;
         Ok(())
     }
@@ -304,7 +322,7 @@ async fn run(conn: &mut Conn, piece: Box<dyn Piece>, count: usize) -> Result<Opt
     let is_guarded = piece.extent() == Extent::Several;
     if is_guarded
         && count > 1
-        && let Err(error) = raw_sql(NEXT).execute(&mut *conn).await
+        && let Err(error) = raw_sql(sqlite::NEXT).execute(&mut *conn).await
     {
         let error = Error::from(error);
         piece.refuse(error.clone());
@@ -318,7 +336,7 @@ async fn run(conn: &mut Conn, piece: Box<dyn Piece>, count: usize) -> Result<Opt
         // piece had written before a bug ended it.
         Ran::Failed(error) if !is_guarded || matches!(error, Error::Unavailable(_)) => Err(error),
         Ran::Failed(error) => {
-            raw_sql(UNDO).execute(conn).await.map_err(|_| error)?;
+            raw_sql(sqlite::UNDO).execute(conn).await.map_err(|_| error)?;
             Ok(None)
         }
         Ran::Done(touched, answer) => Ok(Some((touched, answer))),

@@ -11,6 +11,10 @@ from wrk import request
 HERE = Path(__file__).parent
 TOOLS = Path(sys.executable).parent
 EMAIL = "johndoe@example.com"
+# The faster loop and parser, and no access log.
+FAST = ["--no-access-log", "--log-level", "warning", "--loop", "uvloop", "--http", "httptools"]
+# What `pip install fastapi uvicorn` brings.
+PLAIN = ["--loop", "asyncio", "--http", "h11"]
 
 
 def bare(binary, kind):
@@ -22,8 +26,8 @@ def bare(binary, kind):
     return server, request("GET", "/")
 
 
-def tutorial():
-    server = uvicorn("tutorial", {}, "/openapi.json")
+def tutorial(options):
+    server = uvicorn("tutorial", {}, "/openapi.json", options)
     token = ask(server.port, "POST", "/login", {"username": "johndoe", "password": PASSWORD})["access_token"]
     answer = ask(server.port, "GET", "/protected", token=token)
     right(answer == {"message": "Hello johndoe, you are authorized!"}, "the FastAPI tutorial")
@@ -32,7 +36,7 @@ def tutorial():
 
 def fastapi_users(folder):
     """(server, what to ask, how to log in)."""
-    server = uvicorn("users", {"USERS_DATABASE": str(folder / "fastapi-users.db")}, "/openapi.json")
+    server = uvicorn("users", {"USERS_DATABASE": str(folder / "fastapi-users.db")}, "/openapi.json", FAST)
     ask(server.port, "POST", "/auth/register", {"email": EMAIL, "password": PASSWORD}, expect=(201,))
     form = f"username={EMAIL.replace('@', '%40')}&password={PASSWORD.replace(' ', '+')}"
     token = ask(server.port, "POST", "/auth/jwt/login", form, form=True)["access_token"]
@@ -40,9 +44,9 @@ def fastapi_users(folder):
     return server, request("GET", "/users/me", token), request("POST", "/auth/jwt/login", "", form)
 
 
-def pocketbase(folder):
+def pocketbase(folder, logs=False):
     """(server, what to ask, how to log in)."""
-    binary, data = TOOLS / "pocketbase", folder / "pocketbase"
+    binary, data = TOOLS / "pocketbase", folder / ("pocketbase-logs" if logs else "pocketbase")
     admin = ("admin@example.com", PASSWORD)
     made = [binary, "superuser", "upsert", *admin, "--dir", data]
     subprocess.run([str(part) for part in made], check=True, capture_output=True)
@@ -52,8 +56,8 @@ def pocketbase(folder):
     server.start()
     login = {"identity": admin[0], "password": admin[1]}
     token = ask(port, "POST", "/api/collections/_superusers/auth-with-password", login)["token"]
-    # It writes a log into a database of its own; Hallpass is measured without one beside it.
-    settings = {"rateLimits": {"enabled": False}, "logs": {"maxDays": 0}}
+    # It writes its log into a database of its own, and keeps it for five days.
+    settings = {"rateLimits": {"enabled": False}, "logs": {"maxDays": 5 if logs else 0}}
     ask(port, "PATCH", "/api/settings", settings, token)
     user = {"email": EMAIL, "password": PASSWORD, "passwordConfirm": PASSWORD, "verified": True}
     ask(port, "POST", "/api/collections/users/records", user, token)
@@ -67,11 +71,10 @@ def pocketbase(folder):
     return server, view, request("POST", "/api/collections/users/auth-with-password", "", body)
 
 
-def uvicorn(module, environment, ready):
-    """One process, with the faster loop and parser, and no access log."""
+def uvicorn(module, environment, ready, options):
+    """One process."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", port, "--no-access-log"]
-    command += ["--log-level", "warning", "--loop", "uvloop", "--http", "httptools"]
+    command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", port, *options]
     server = Server(command, port, ready, environment, HERE)
     server.start()
     return server

@@ -34,9 +34,11 @@ def run(bench):
     logging = hallpass(bench, "logging", {"LOG": "info"})
     subject("GET /livez, logged", logging, request("GET", "/livez"))
     subject("GET /me, logged", logging, request("GET", "/me", session(logging)))
-    subject("FastAPI tutorial", *peers.tutorial())
+    subject("FastAPI tutorial", *peers.tutorial(peers.FAST))
     subject("fastapi-users", *peers.fastapi_users(bench.folder)[:2])
     subject("PocketBase", *peers.pocketbase(bench.folder)[:2])
+    subject("FastAPI tutorial, logged", *peers.tutorial(peers.PLAIN))
+    subject("PocketBase, logged", *peers.pocketbase(bench.folder, logs=True)[:2])
 
     found = in_turns(subjects, rounds)
     bench.report.compared("requests", found)
@@ -47,10 +49,13 @@ def run(bench):
 
     at_least(0.85, "GET /livez, no token", "bare poem-openapi route")
     at_least(0.90, "GET /me", "GET /livez")
+    at_least(0.90, "GET /me", "GET /livez, no token")
     at_least(0.85, "GET /me, EdDSA", "GET /livez")
     at_least(0.85, "GET /me, ES256", "GET /livez")
     at_least(25, "GET /me", "FastAPI tutorial")
     at_least(20, "GET /me", "PocketBase")
+    at_least(25, "GET /me, logged", "FastAPI tutorial, logged")
+    at_least(20, "GET /me, logged", "PocketBase, logged")
 
 
 def hallpass(bench, name, settings):
