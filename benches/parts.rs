@@ -20,14 +20,15 @@ use hallpass::{
     },
     clock::Clock,
     config::{Config, Values},
-    model::{Client, Roles, SessionId, User},
+    model::{Client, RequestId, Roles, SessionId, User},
 };
 use poem::{Endpoint, Request};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 const PASSWORD: &str = "seven green lanterns";
-const CLIENT: Client = Client { address: std::net::IpAddr::V4(Ipv4Addr::LOCALHOST) };
+const CLIENT: Client =
+    Client { address: std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), request: RequestId { process: 0, number: 0 } };
 
 /// How many refresh at once.
 const MANY: usize = 64;

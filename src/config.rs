@@ -3,9 +3,18 @@
 mod parse;
 mod secret;
 
-use std::{collections::BTreeMap, env::VarError, fmt, io::IsTerminal, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env::VarError,
+    fmt,
+    io::IsTerminal,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
+use lettre::message::Mailbox;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -53,8 +62,20 @@ pub struct Config {
     pub hash_threads: usize,
     /// `HASH_QUEUE`
     pub hash_queue: usize,
+    /// `RATE_LIMITS`
+    pub rate_limits: bool,
+    /// `SMTP_URL`: where mail goes, in lettre's form; it may hold a password. None: no mail is sent.
+    pub smtp_url: Option<SecretString>,
+    /// `MAIL_FROM`
+    pub mail_from: Option<Mailbox>,
+    /// `MAIL_TEMPLATES`: a folder with the operator's own templates.
+    pub mail_templates: Option<PathBuf>,
+    /// `AUDIT_DAYS`: how long the audit log keeps its rows.
+    pub audit_kept: Duration,
     /// `DOCS`
     pub docs: bool,
+    /// `METRICS_ADDR`: where metrics are served. None: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// `LOG`, `LOG_FORMAT`
     pub log: Log,
 }
@@ -148,7 +169,13 @@ pub const NAMES: &[&str] = &[
     "ARGON2_PARALLELISM",
     "HASH_THREADS",
     "HASH_QUEUE",
+    "RATE_LIMITS",
+    "SMTP_URL",
+    "MAIL_FROM",
+    "MAIL_TEMPLATES",
+    "AUDIT_DAYS",
     "DOCS",
+    "METRICS_ADDR",
     "LOG",
     "LOG_FORMAT",
 ];
@@ -221,7 +248,16 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hash_threads = read.number("HASH_THREADS", cores, 1..=1_024);
         let hash_queue = read.number("HASH_QUEUE", 32, 1..=65_536);
+        let rate_limits = read.or("RATE_LIMITS", "on", parse::on_off);
+        let smtp_url = read.optional("SMTP_URL", parse::smtp_url);
+        let mail_from = read.optional("MAIL_FROM", parse::mailbox);
+        if smtp_url.is_some() && !read.has("MAIL_FROM") {
+            read.mistake("MAIL_FROM", "is required with SMTP_URL; as in 'Hallpass <login@example.com>'");
+        }
+        let mail_templates = read.optional("MAIL_TEMPLATES", parse::folder);
+        let audit_days = read.number("AUDIT_DAYS", 90_u32, 1..=3_650);
         let docs = read.or("DOCS", "on", parse::on_off);
+        let metrics = read.optional("METRICS_ADDR", parse::address);
         let log = parse::log(&mut read);
 
         let config = (|| {
@@ -245,6 +281,12 @@ impl Config {
                 argon2: argon2?,
                 hash_threads: hash_threads?,
                 hash_queue: hash_queue?,
+                rate_limits: rate_limits?,
+                smtp_url,
+                mail_from,
+                mail_templates,
+                audit_kept: days(audit_days?),
+                metrics,
                 docs: docs?,
                 log: log?,
             })
@@ -266,6 +308,7 @@ impl Config {
         let proxies: Vec<String> = self.trusted_proxies.iter().map(ToString::to_string).collect();
         let format = if self.log.is_json() { "json" } else { "text" };
         let previous = if self.secret_key_previous.is_some() { MASK } else { "" };
+        let on_off = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
         let in_days = |time: Duration| (time.as_secs() / DAY).to_string();
         vec![
             ("SECRET_KEY", MASK.to_owned()),
@@ -289,7 +332,13 @@ impl Config {
             ("ARGON2_PARALLELISM", self.argon2.parallelism.to_string()),
             ("HASH_THREADS", self.hash_threads.to_string()),
             ("HASH_QUEUE", self.hash_queue.to_string()),
-            ("DOCS", if self.docs { "on" } else { "off" }.to_owned()),
+            ("RATE_LIMITS", on_off(self.rate_limits)),
+            ("SMTP_URL", if self.smtp_url.is_some() { MASK } else { "" }.to_owned()),
+            ("MAIL_FROM", self.mail_from.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("MAIL_TEMPLATES", self.mail_templates.as_ref().map(|f| f.display().to_string()).unwrap_or_default()),
+            ("AUDIT_DAYS", in_days(self.audit_kept)),
+            ("DOCS", on_off(self.docs)),
+            ("METRICS_ADDR", self.metrics.map(|address| address.to_string()).unwrap_or_default()),
             ("LOG", self.log.text.clone()),
             ("LOG_FORMAT", format.to_owned()),
         ]

@@ -31,6 +31,9 @@ pub enum Error {
     /// A refresh token that is unknown, expired, was used before, or whose session ended.
     #[error("invalid refresh token")]
     InvalidRefreshToken,
+    /// A mailed token or code that is unknown, used, expired or voided.
+    #[error("invalid or expired code")]
+    InvalidCode,
     /// The caller's current password is another one.
     #[error("wrong password")]
     WrongPassword,
@@ -49,6 +52,15 @@ pub enum Error {
     /// Somebody has this user name.
     #[error("user name taken")]
     UsernameTaken,
+    /// Another account has proved this address. For admins only: nobody else is told.
+    #[error("e-mail address taken")]
+    EmailTaken,
+    /// Throttled. Tells nothing of what was tried.
+    #[error("too many attempts")]
+    TooManyAttempts {
+        /// Seconds after which another try may be let in.
+        retry_after: u32,
+    },
     /// The hashing queue is full; the work was not begun.
     #[error("overloaded")]
     Overloaded,

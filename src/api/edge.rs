@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write,
     future::poll_fn,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -34,7 +33,12 @@ use super::{
     guard::bearer,
     problem::{Code, Problem},
 };
-use crate::{app::App, auth::random, error::Error, model::Client};
+use crate::{
+    app::App,
+    auth::random,
+    error::Error,
+    model::{Client, RequestId},
+};
 
 /// How long an answer may take, with the wait for a hash and for the database.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -136,7 +140,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let request_id = self.ids.next();
+        let id = self.ids.next();
+        let request_id = id.to_string();
         let mut line = Line {
             span: tracing::info_span!("request", id = request_id),
             begun: Instant::now(),
@@ -148,7 +153,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         };
         let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
         let address = client_address(peer, request.headers(), &self.app.config.trusted_proxies);
-        let context = Context { app: self.app.clone(), now: self.app.clock.now(), client: Client { address } };
+        let context =
+            Context { app: self.app.clone(), now: self.app.clock.now(), client: Client { address, request: id } };
         request.extensions_mut().insert(context);
         let origin = self.cors.origin(&request);
         let has_bearer = bearer(request.headers()).is_some();
@@ -265,22 +271,17 @@ fn standing_headers(is_https: bool) -> HeaderMap {
 
 /// Names requests: random for this process, then counted.
 struct RequestIds {
-    process: String,
+    process: u64,
     next: AtomicU64,
 }
 
 impl RequestIds {
     fn new() -> Result<Self, Error> {
-        let process = format!("{:016x}-", u64::from_ne_bytes(random::bytes()?));
-        Ok(Self { process, next: AtomicU64::new(1) })
+        Ok(Self { process: u64::from_ne_bytes(random::bytes()?), next: AtomicU64::new(1) })
     }
 
-    fn next(&self) -> String {
-        let mut id = String::with_capacity(self.process.len() + 16);
-        id.push_str(&self.process);
-        // Memory takes what it is given.
-        let _ = write!(id, "{:x}", self.next.fetch_add(1, Ordering::Relaxed));
-        id
+    fn next(&self) -> RequestId {
+        RequestId { process: self.process, number: self.next.fetch_add(1, Ordering::Relaxed) }
     }
 }
 

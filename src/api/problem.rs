@@ -19,6 +19,7 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "ProblemCode", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "they are named as on the wire")]
 pub enum Code {
     InvalidCredentials,
     NotAuthenticated,
@@ -43,6 +44,9 @@ pub enum Code {
     WrongPassword,
     LastAdmin,
     InsufficientRole,
+    InvalidCode,
+    EmailTaken,
+    TooManyAttempts,
 }
 
 impl Code {
@@ -176,6 +180,12 @@ impl From<Error> for Problem {
                 )
             },
             Error::UsernameTaken => Self::new(StatusCode::CONFLICT, Code::UsernameTaken, "Somebody has this user name"),
+            Error::InvalidCode => Self::new(StatusCode::BAD_REQUEST, Code::InvalidCode, "Invalid or expired code"),
+            Error::EmailTaken => Self::new(StatusCode::CONFLICT, Code::EmailTaken, "Somebody has proved this address"),
+            Error::TooManyAttempts { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyAttempts, "Too many attempts; try again later")
+            },
             Error::Overloaded => unavailable(Code::Overloaded, "Too many passwords are being checked; try again"),
             Error::StorageUnavailable(source) => {
                 tracing::error!(event = "storage_unavailable", error = %source);
@@ -242,7 +252,9 @@ impl<S: Statuses> ApiResponse for Refusal<S> {
 
 fn describe(status: u16) -> MetaResponse {
     let description = match status {
-        400 => "Not JSON, a member given twice, or two Authorization headers",
+        400 => {
+            "Not JSON, a member given twice, two Authorization headers, or a mailed token or code that does not count"
+        }
         401 => "Not recognised",
         403 => "Not enough permissions, or not the caller's password",
         404 => "There is no such object",
@@ -251,6 +263,7 @@ fn describe(status: u16) -> MetaResponse {
         413 => "The body is too large",
         415 => "The body is not `application/json`",
         422 => "Values that the operation does not take",
+        429 => "Too many attempts",
         503 => "Not now: overloaded, or the database is not available",
         _ => "A bug",
     };
@@ -263,7 +276,7 @@ fn describe(status: u16) -> MetaResponse {
     };
     let headers = match status {
         401 | 403 => vec![header("WWW-Authenticate", "RFC 6750, section 3")],
-        503 => vec![header("Retry-After", "Seconds")],
+        429 | 503 => vec![header("Retry-After", "Seconds")],
         _ => Vec::new(),
     };
     MetaResponse {

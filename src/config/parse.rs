@@ -2,15 +2,17 @@ use std::{
     collections::HashSet,
     fmt::Display,
     io::ErrorKind,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use ipnet::IpNet;
+use lettre::{AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
+use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use url::Url;
+use url::{Host, Url};
 
 use super::{Log, LogFormat, Mistake, NAMES, Values};
 use crate::model::Cost;
@@ -172,6 +174,43 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| address())
         .map_err(|_| "takes addresses or networks between commas, as in 10.0.0.0/8,::1".to_owned())
+}
+
+/// lettre's forms. A connection that is not encrypted goes to this machine alone, and none falls back to that.
+pub(super) fn smtp_url(text: &str) -> Result<SecretString, String> {
+    const TAKES: &str = "takes smtps://USER:PASSWORD@HOST, smtp://USER:PASSWORD@HOST?tls=required, or smtp:// with a \
+                         loopback address";
+    let url = Url::parse(text).map_err(|_| TAKES)?;
+    let tls = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    let is_loopback = match url.host() {
+        // A scheme that the standard of URLs does not know: an address is read as a name.
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err(TAKES.to_owned()),
+    };
+    match (url.scheme(), tls.as_deref()) {
+        ("smtps", None) | ("smtp", Some("required")) => {}
+        ("smtp", None) if is_loopback => {}
+        _ => return Err(TAKES.to_owned()),
+    }
+    AsyncSmtpTransport::<Tokio1Executor>::from_url(text).map_err(|_| TAKES)?;
+    Ok(text.to_owned().into())
+}
+
+pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
+    text.parse().map_err(|_| "takes an address, as in 'Hallpass <login@example.com>'".to_owned())
+}
+
+pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    if folder.is_dir() { Ok(folder) } else { Err("takes a folder that is there".to_owned()) }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "takes an address and a port, as in 127.0.0.1:9100".to_owned())
 }
 
 pub(super) fn on_off(text: &str) -> Result<bool, String> {

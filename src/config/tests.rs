@@ -22,7 +22,8 @@ fn the_defaults_are_those_of_the_documentation() {
          REFRESH_TOKEN_EXPIRE_DAYS=14 SESSION_EXPIRE_DAYS=30 REFRESH_REUSE_SECONDS=10 DATABASE_URL=sqlite://hallpass.db \
          HOST=127.0.0.1 PORT=8000 PUBLIC_URL=http://127.0.0.1:8000 AUDIENCE=http://127.0.0.1:8000 CORS_ORIGINS= \
          TRUSTED_PROXIES= PASSWORD_MIN_LENGTH=15 ARGON2_MEMORY_KIB=19456 ARGON2_ITERATIONS=2 ARGON2_PARALLELISM=1 \
-         HASH_THREADS={cores} HASH_QUEUE=32 DOCS=on LOG=info"
+         HASH_THREADS={cores} HASH_QUEUE=32 RATE_LIMITS=on SMTP_URL= MAIL_FROM= MAIL_TEMPLATES= \
+         AUDIT_DAYS=90 DOCS=on METRICS_ADDR= LOG=info"
     );
     let (format, described) = described.split_last().unwrap();
     assert_eq!(described.join(" "), expected);
@@ -71,7 +72,12 @@ fn a_value_that_cannot_be_used_is_refused_by_name() {
         ("ARGON2_PARALLELISM", "65"),
         ("HASH_THREADS", "0"),
         ("HASH_QUEUE", "0"),
+        ("RATE_LIMITS", "no"),
+        ("MAIL_FROM", "nobody"),
+        ("MAIL_TEMPLATES", "/there/is/no/such/folder"),
+        ("AUDIT_DAYS", "0"),
         ("DOCS", "yes"),
+        ("METRICS_ADDR", "9100"),
         ("LOG", "loud"),
         ("LOG_FORMAT", "xml"),
     ] {
@@ -143,4 +149,37 @@ fn a_line_that_cannot_be_read_is_not_printed() {
     std::fs::write(&file, "# comment\nPORT='8123'\n").unwrap();
     assert_eq!(parse::dotenv(&file).unwrap().get("PORT").unwrap(), "8123");
     assert!(parse::dotenv(&folder.path().join("none")).unwrap().is_empty());
+}
+
+#[test]
+fn mail_is_encrypted_or_stays_on_this_machine() {
+    let from = ("MAIL_FROM", "Hallpass <login@example.com>");
+    for (url, is_taken) in [
+        ("smtps://user:secret-of-mail@mail.example.com", true),
+        ("smtps://mail.example.com:2465", true),
+        ("smtp://user:secret-of-mail@mail.example.com:587?tls=required", true),
+        ("smtp://127.0.0.1:1025", true),
+        ("smtp://[::1]:1025", true),
+        ("smtp://localhost:1025", true),
+        ("smtp://mail.example.com", false),
+        ("smtp://user:secret-of-mail@mail.example.com:587?tls=opportunistic", false),
+        ("smtp://localhost.example.com", false),
+        ("smtp://127.0.0.1.example.com", false),
+        ("https://mail.example.com", false),
+        ("smtps://", false),
+        ("mail.example.com", false),
+    ] {
+        match read(&[("SMTP_URL", url), from]) {
+            Ok(config) => {
+                assert!(is_taken, "{url}");
+                assert!(!format!("{config:?} {:?}", config.describe()).contains("secret-of-mail"));
+            }
+            Err(mistakes) => {
+                assert!(!is_taken, "{url}");
+                assert!(!mistakes.to_string().contains("secret-of-mail"));
+            }
+        }
+    }
+    assert_eq!(refused(&[("SMTP_URL", "smtp://127.0.0.1:1025")]), ["MAIL_FROM"]);
+    assert_eq!(read(&[from]).unwrap().mail_from.unwrap().email.to_string(), "login@example.com");
 }

@@ -13,7 +13,7 @@ mod session;
 mod time;
 mod username;
 
-use std::{net::IpAddr, sync::OnceLock};
+use std::{fmt, net::IpAddr, sync::OnceLock};
 
 pub use algorithm::Algorithm;
 pub use cost::Cost;
@@ -78,8 +78,8 @@ impl PasswordHash {
     }
 }
 
-impl std::fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(…)")
     }
 }
@@ -98,4 +98,21 @@ pub struct Credentials {
 pub struct Client {
     /// The socket's address, or what a trusted proxy says.
     pub address: IpAddr,
+    /// The request.
+    pub request: RequestId,
+}
+
+/// The name of a request: what its answer carries as `X-Request-Id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    /// The process that answers, by a random number.
+    pub process: u64,
+    /// Which one it is there.
+    pub number: u64,
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:x}", self.process, self.number)
+    }
 }
