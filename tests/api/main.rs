@@ -18,3 +18,4 @@ mod seen;
 mod session;
 mod sessions;
 mod store;
+mod writer;
