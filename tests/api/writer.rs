@@ -1,15 +1,84 @@
 //! The one writer: what it answers is what is in the file, whatever happens.
 
-use futures_util::future::join_all;
-use serde_json::json;
-use sqlx::Executor;
-use tokio::sync::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use super::app::{Answer, PASSWORD, TestApp};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join, join_all},
+};
+use hallpass::{
+    model::{SessionId, Time},
+    store::{Error, Store},
+};
+use serde_json::json;
+use sqlx::{Connection, Executor, SqliteConnection};
+use tokio::{
+    sync::{Mutex, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::app::{Answer, PASSWORD, Pair, TestApp};
+
+/// What a test that hangs is given: it fails then.
+const HANGS: Duration = Duration::from_mins(1);
+
+/// How long another process may have written unnoticed.
+const TRUST: Duration = Duration::from_millis(300);
 
 /// What each piece of work of a test counts up.
+const COUNT: &str = "UPDATE probe SET writes = writes + 1";
+
 async fn writes(app: &TestApp) -> usize {
     app.text("SELECT CAST(writes AS TEXT) FROM probe").await.parse().unwrap()
+}
+
+/// Has these statements written, as one piece of several.
+async fn write(store: &Store, statements: &'static str) -> Result<(), Error> {
+    store.write(move |tx| Box::pin(async move { Ok(tx.execute(sqlx::raw_sql(statements)).await.map(drop)?) })).await
+}
+
+/// A piece of work that has begun and goes on when it is told to. What is handed over meanwhile shares its transaction.
+struct Held {
+    go: oneshot::Sender<()>,
+    work: JoinHandle<Result<(), Error>>,
+}
+
+impl Held {
+    async fn new(store: &Store, statements: &'static str) -> Self {
+        let (store, (begun, begins), (go, goes)) = (store.clone(), oneshot::channel(), oneshot::channel());
+        let work = tokio::spawn(async move {
+            let work = store.write(move |tx| {
+                Box::pin(async move {
+                    tx.execute(sqlx::raw_sql(statements)).await?;
+                    begun.send(()).unwrap();
+                    goes.await.unwrap();
+                    Ok(())
+                })
+            });
+            work.await
+        });
+        begins.await.unwrap();
+        Self { go, work }
+    }
+
+    async fn let_go(self) -> Result<(), Error> {
+        self.go.send(()).unwrap();
+        self.work.await.unwrap()
+    }
+
+    /// Hands all of these over, then lets go. Answers what came of itself, and of each.
+    async fn with<T>(self, pieces: Vec<BoxFuture<'_, Result<T, Error>>>) -> (Result<(), Error>, Vec<Result<T, Error>>) {
+        // One after the other: each is handed over when it is first asked whether it is done.
+        let (pieces, held) = join(join_all(pieces), self.let_go()).await;
+        (held, pieces)
+    }
 }
 
 #[tokio::test]
@@ -78,8 +147,7 @@ async fn what_another_process_writes_holds_soon() {
     assert_eq!(app.verdict(&token).await, "ok");
     let ended = "UPDATE sessions SET ended_at = 1";
     sqlx::query(ended).execute(&mut app.db().await).await.unwrap();
-    // If it does not hear of it, memory is not asked so long.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    sleep(TRUST).await;
     assert_eq!(app.verdict(&token).await, "session_ended");
 }
 
@@ -136,4 +204,195 @@ async fn a_full_or_read_only_database_is_unavailable_for_writing() {
     pragma("PRAGMA query_only = ON").await;
     refused(register("last").await).await;
     assert_eq!(register("last").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_piece_without_a_savepoint_that_fails_takes_its_transaction_with_it() {
+    let app = TestApp::new().await;
+    let (john, jane) = (app.as_session("john").await, app.as_session("jane").await);
+    let [john_id, jane_id] = [&john, &jane].map(|pair| SessionId::from_text(pair.sid()));
+    app.sql("CREATE TRIGGER no BEFORE UPDATE OF successor_used_at ON sessions BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .await;
+    let before = writes(&app).await;
+    let (store, now) = (&app.app.store, app.app.clock.now());
+    let end = |id: &SessionId| store.end_session(None, id.clone(), now).map(|ended| ended.map(|ended| assert!(ended)));
+    let held = Held::new(store, COUNT).await;
+    let pieces: Vec<BoxFuture<Result<(), Error>>> = vec![
+        write(store, COUNT).boxed(),
+        end(&jane_id).boxed(),
+        write(store, COUNT).boxed(),
+        store.record_successor(john_id.clone(), 0, now).boxed(),
+        write(store, COUNT).boxed(),
+        end(&john_id).boxed(),
+    ];
+    let (held, pieces) = held.with(pieces).await;
+    for refused in [&held].into_iter().chain(&pieces[..4]) {
+        assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+    }
+    assert!(pieces[4..].iter().all(Result::is_ok), "what came behind it: {pieces:?}");
+    assert_eq!(writes(&app).await, before + 1);
+    assert_eq!(app.verdict(&jane.access).await, "ok");
+    assert_eq!(app.verdict(&john.access).await, "session_ended");
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_told_to_all_who_share_it() {
+    let app = TestApp::new().await;
+    let store = &app.app.store;
+    let held = Held::new(store, COUNT).await;
+    // A session of nobody, which is looked at when it is committed.
+    let orphan = "PRAGMA defer_foreign_keys = ON;
+        INSERT INTO sessions (id, user_id, salt, generation, rotated_at, secret_id, created_at, last_used_at,
+                              refresh_expires_at, expires_at, ip)
+        VALUES ('s', 'nobody', x'00', 0, 0, '', 0, 0, 0, 0, '')";
+    let pieces = vec![write(store, COUNT).boxed(), write(store, orphan).boxed(), write(store, COUNT).boxed()];
+    let (held, pieces) = held.with(pieces).await;
+    assert!(held.is_err() && pieces.iter().all(Result::is_err), "{held:?} {pieces:?}");
+    assert_eq!(writes(&app).await, 0);
+    write(store, COUNT).await.unwrap();
+    assert_eq!(writes(&app).await, 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_nothing_that_was_acknowledged() {
+    let app = TestApp::new().await;
+    let store = &app.app.store;
+    write(store, "CREATE TABLE notes (n INTEGER PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT").await.unwrap();
+    // Each on a disk that has no page to spare: what is small finds room in the last one.
+    let note = |n: i64, size: i64| {
+        store.write(move |tx| {
+            Box::pin(async move {
+                (&mut *tx).execute("PRAGMA max_page_count = 1").await?;
+                let insert = sqlx::query("INSERT INTO notes VALUES ($1, zeroblob($2))").bind(n).bind(size);
+                insert.execute(tx).await?;
+                Ok(n)
+            })
+        })
+    };
+    let held = Held::new(store, COUNT).await;
+    let pieces = (0..12).map(|n| note(n, if n % 4 == 1 { 100_000 } else { 10 }).boxed()).collect();
+    let (held, pieces) = held.with(pieces).await;
+    let refused = |piece: &Result<(), Error>| matches!(piece, Err(Error::Unavailable(_)));
+    assert!(refused(&held), "{held:?}");
+    assert!(pieces.iter().all(|piece| piece.is_ok() || refused(&piece.clone().map(drop))), "{pieces:?}");
+    let acknowledged: Vec<i64> = pieces.into_iter().filter_map(Result::ok).collect();
+    assert!(!acknowledged.is_empty());
+    let mut other = app.db().await;
+    let stored: Vec<i64> = sqlx::query_scalar("SELECT n FROM notes ORDER BY n").fetch_all(&mut other).await.unwrap();
+    assert_eq!(stored, acknowledged);
+    assert_eq!(writes(&app).await, 0);
+    write(store, "PRAGMA max_page_count = 1000000").await.unwrap();
+    write(store, "INSERT INTO notes VALUES (100, zeroblob(100000))").await.unwrap();
+    assert_eq!(app.text("PRAGMA integrity_check").await, "ok");
+}
+
+#[tokio::test]
+async fn who_gave_up_before_his_turn_writes_nothing() {
+    let app = TestApp::new().await;
+    let store = &app.app.store;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let piece = || {
+        let begun = begun.clone();
+        store.write(move |tx| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(tx.execute(COUNT).await.map(drop)?) })
+        })
+    };
+    // The writer has nothing else to do.
+    assert!(piece().now_or_never().is_none(), "handed over");
+    // The writer is at another one, which could share its transaction.
+    let held = Held::new(store, COUNT).await;
+    for _ in 0..3 {
+        assert!(piece().now_or_never().is_none());
+    }
+    held.let_go().await.unwrap();
+    // The writer waits for the lock of another process.
+    let mut other = app.db().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let left = join_all((0..3).map(|_| timeout(Duration::from_millis(100), piece()))).await;
+    assert!(left.iter().all(Result::is_err));
+    other.execute("ROLLBACK").await.unwrap();
+    // It has its turn after all of them.
+    write(store, COUNT).await.unwrap();
+    assert_eq!(begun.load(Ordering::Relaxed), 0);
+    assert_eq!(writes(&app).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_closed_has_written_what_it_acknowledged() {
+    for many in [1, 5, 20, 20, 20] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let store = Store::open(&path).await.unwrap();
+        let held = Held::new(&store, COUNT).await;
+        // Each hands over one after the other until it is refused.
+        let writers: JoinSet<usize> = (0..many)
+            .map(|_| {
+                let store = store.clone();
+                async move {
+                    let mut written = 0;
+                    loop {
+                        match write(&store, COUNT).await {
+                            Ok(()) => written += 1,
+                            Err(error) => {
+                                assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+                                return written;
+                            }
+                        }
+                    }
+                }
+            })
+            .collect();
+        let ((), held) = timeout(HANGS, join(store.close(), held.let_go())).await.unwrap();
+        held.unwrap();
+        let written: usize = timeout(HANGS, writers.join_all()).await.unwrap().into_iter().sum();
+        let mut db = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let stored: i64 = sqlx::query_scalar("SELECT writes FROM probe").fetch_one(&mut db).await.unwrap();
+        assert_eq!(usize::try_from(stored).unwrap(), 1 + written);
+    }
+}
+
+/// A session that is in memory alone: its row was deleted by a piece of work that says that it touched nothing, as
+/// those that it is for have long ended. When it is accepted, it was memory that answered.
+async fn in_memory_alone(app: &TestApp, username: &str) -> Pair {
+    loop {
+        let pair = app.open(username).await;
+        assert_eq!(app.verdict(&pair.access).await, "ok");
+        assert!(app.app.store.purge_sessions(Time::from_unix(i64::MAX), 100).await.unwrap() > 0);
+        // Not, if all stood still so long that memory was not trusted.
+        if app.verdict(&pair.access).await == "ok" {
+            return pair;
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory_answers_while_nobody_writes_and_forgets_what_another_process_wrote() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    app.register("jane").await;
+    let mut other = app.db().await;
+    let rounds = async {
+        let mut ended: Vec<Pair> = Vec::new();
+        for _ in 0..3 {
+            let jane = in_memory_alone(&app, "jane").await;
+            let john = app.open("john").await;
+            // What the last write made sure of is not sure any more.
+            sleep(TRUST).await;
+            while app.verdict(&jane.access).await != "ok" {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(app.verdict(&john.access).await, "ok");
+            for pair in &ended {
+                assert_eq!(app.verdict(&pair.access).await, "session_ended", "what was forgotten does not return");
+            }
+            other.execute("UPDATE sessions SET ended_at = 1").await.unwrap();
+            sleep(TRUST).await;
+            ended.extend([jane, john]);
+            for pair in &ended {
+                assert_eq!(app.verdict(&pair.access).await, "session_ended");
+            }
+        }
+    };
+    timeout(HANGS, rounds).await.unwrap();
 }
