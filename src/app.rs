@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     error::Error,
     store::{OpenError, Store},
+    templates::{TemplateError, Templates},
 };
 
 /// The parts, shared by every request.
@@ -35,6 +36,8 @@ pub struct App {
     pub uses: Uses,
     /// What ended.
     pub revocations: Revocations,
+    /// Letters and pages.
+    pub templates: Templates,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -48,6 +51,9 @@ pub enum BuildError {
     /// The keys.
     #[error("cannot start: {0}")]
     Keys(#[from] KeyError),
+    /// The operator's templates.
+    #[error("cannot start: {0}")]
+    Templates(#[from] TemplateError),
     /// A part that did not work when it was tried.
     #[error("cannot start: {0}")]
     Part(#[from] Error),
@@ -75,6 +81,7 @@ impl App {
 
     async fn assemble(config: Config, clock: Clock, duty: Duty) -> Result<Self, BuildError> {
         let secrets = Secrets::derive(&config)?;
+        let templates = templates(&config, duty)?;
         let store = Store::open(&config.database).await?;
         let hasher = Hasher::start(config.argon2, config.hash_threads, config.hash_queue)?;
         let ring = rotation::prepare(&store, &secrets, &config, clock.now(), duty).await?;
@@ -82,6 +89,17 @@ impl App {
         let tokens = Tokens::new(ring, config.public_url.clone(), config.audience.clone(), lifetime);
         let password_policy = Policy { min_length: config.password_min_length };
         let (uses, revocations) = (Uses::default(), Revocations::default());
-        Ok(Self { config, store, hasher, password_policy, secrets, tokens, uses, revocations, clock })
+        Ok(Self { config, store, hasher, password_policy, secrets, tokens, uses, revocations, templates, clock })
+    }
+}
+
+/// What stops a server must not keep anybody from disabling an account.
+fn templates(config: &Config, duty: Duty) -> Result<Templates, TemplateError> {
+    match (Templates::load(config.mail_templates.as_deref()), duty) {
+        (Err(error), Duty::Command) => {
+            tracing::warn!(event = "templates_not_used", %error);
+            Templates::load(None)
+        }
+        (loaded, _) => loaded,
     }
 }

@@ -68,7 +68,7 @@ pub struct Config {
     pub smtp_url: Option<SecretString>,
     /// `MAIL_FROM`
     pub mail_from: Option<Mailbox>,
-    /// `MAIL_TEMPLATES`: a folder with the operator's own templates.
+    /// `MAIL_TEMPLATES`: a folder with the operator's own letters and pages.
     pub mail_templates: Option<PathBuf>,
     /// `AUDIT_DAYS`: how long the audit log keeps its rows.
     pub audit_kept: Duration,
