@@ -154,9 +154,12 @@ pub fn lifetime(config: &Config) -> Result<i64, Error> {
 /// # Errors
 /// [`Error::StorageUnavailable`]: the ring stays as it was.
 pub async fn reload(app: &App) -> Result<(), Error> {
+    // Asked first: what is written while the rows are read is heard of.
+    let state = app.store.state();
     let rows = app.store.signing_keys().await?;
     let ring = app.tokens.ring();
     if ring.is_of(&rows) {
+        app.tokens.set_ring(ring, state);
         return Ok(());
     }
     // Somebody may have deleted it.
@@ -172,7 +175,7 @@ pub async fn reload(app: &App) -> Result<(), Error> {
     tracing::info!(event = "signing_keys_read", signing = ring.signing(now).map(|key| key.kid.as_str()));
     // A command may have made a key without knowing how long this server's tokens live.
     let short = ring.shorter(now, lifetime(&app.config)?);
-    app.tokens.set_ring(ring);
+    app.tokens.set_ring(ring.into(), state);
     Ok(app.store.lengthen_keys(short, lifetime(&app.config)?).await?)
 }
 

@@ -10,6 +10,7 @@ use super::{
     password::Password,
     random,
     refresh::RefreshToken,
+    rotation,
     token::{AccessToken, Grant, Verified},
 };
 use crate::{
@@ -166,6 +167,10 @@ pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> 
 }
 
 async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
+    if !app.tokens.is_ring_of(app.store.state()) {
+        // Another process wrote, and may have revoked a key.
+        Box::pin(rotation::reload(app)).await?;
+    }
     let verified = app.tokens.verify(now, token)?;
     let (account, session) = app.store.recognise(&verified.named).await?;
     let account = account.ok_or(Error::UserNotFound)?;

@@ -33,7 +33,8 @@ const CLIENT_ID: &str = "hallpass";
 /// Issues and verifies access tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    ring: RwLock<Arc<Ring>>,
+    /// The keys, and the state of the database at which they were read.
+    ring: RwLock<(Arc<Ring>, Option<u64>)>,
     seen: Seen,
     issuer: String,
     audience: String,
@@ -121,18 +122,23 @@ fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>,
 impl Tokens {
     /// Issues tokens that live `lifetime` seconds.
     pub fn new(ring: Ring, issuer: String, audience: String, lifetime: i64) -> Self {
-        Self { ring: RwLock::new(Arc::new(ring)), seen: Seen::default(), issuer, audience, lifetime }
+        Self { ring: RwLock::new((Arc::new(ring), None)), seen: Seen::default(), issuer, audience, lifetime }
     }
 
     /// The keys of now.
     pub fn ring(&self) -> Arc<Ring> {
         // What a panic could have left behind is a whole ring.
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Other keys from now on.
-    pub fn set_ring(&self, ring: Ring) {
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    /// Whether the keys were read at this state of the database. None: it is not known, so they have to be read again.
+    pub fn is_ring_of(&self, state: Option<u64>) -> bool {
+        state.is_some() && self.ring.read().unwrap_or_else(PoisonError::into_inner).1 == state
+    }
+
+    /// These keys from now on, which were read at this state of the database or later.
+    pub fn set_ring(&self, ring: Arc<Ring>, state: Option<u64>) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = (ring, state);
     }
 
     /// Signs a token and verifies it. jsonwebtoken finds out at its first token what it was built without.

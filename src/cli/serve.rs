@@ -1,5 +1,6 @@
 use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
+use rustix::process::Signal;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -34,6 +35,8 @@ pub(super) async fn bind(config: &Config) -> Result<TcpListener, Failure> {
 pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure> {
     let app = Arc::new(app);
     let stop = stop_signal()?;
+    // A file that may not grow any more (`ulimit -f`) is one that cannot be written: an error, not the end.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     if !app.config.is_https() && !app.config.host.is_loopback() {
         tracing::warn!(event = "no_tls", "PUBLIC_URL is plain http: passwords and tokens can be read on the way");
     }

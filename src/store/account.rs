@@ -75,7 +75,7 @@ impl Store {
             username_key,
             email_key
         )
-        .fetch_optional(&self.readers)
+        .fetch_optional(self.readers()?)
         .await?;
         Ok(row.map(Credentials::from))
     }
@@ -94,14 +94,14 @@ impl Store {
                FROM users WHERE id = $1"#,
             id
         )
-        .fetch_optional(&self.readers)
+        .fetch_optional(self.readers()?)
         .await?;
         Ok(row.map(Credentials::from))
     }
 
     /// The account with this id, read.
     pub(super) async fn read_account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
-        let mut conn = self.readers.acquire().await?;
+        let mut conn = self.readers()?.acquire().await?;
         Ok(by_id(&mut conn, id).await?.map(|user| Arc::new(user.into())))
     }
 
@@ -117,7 +117,7 @@ impl Store {
                       last_login_at AS "last_login_at: Time"
                FROM users ORDER BY username_key"#
         )
-        .fetch_all(&self.readers)
+        .fetch_all(self.readers()?)
         .await?;
         Ok(rows)
     }

@@ -60,7 +60,7 @@ impl Store {
     /// [`Error`]
     pub async fn secret(&self) -> Result<Option<SecretId>, Error> {
         let id = sqlx::query_scalar!(r#"SELECT id AS "id: SecretId" FROM secrets WHERE replaced_at IS NULL"#);
-        Ok(id.fetch_optional(&self.readers).await?)
+        Ok(id.fetch_optional(self.readers()?).await?)
     }
 
     /// Notes which `SECRET_KEY` this database is used with, unless that was noted before. Answers which it is.
@@ -151,7 +151,7 @@ impl Store {
                       position, longest_ttl, revoked_at AS "revoked_at: Time"
                FROM signing_keys ORDER BY activates_at, position"#
         );
-        Ok(keys.fetch_all(&self.readers).await?)
+        Ok(keys.fetch_all(self.readers()?).await?)
     }
 
     /// Adds a key, unless one that is not revoked takes over after `unless_after`. False: there is one, or the

@@ -5,6 +5,7 @@
 
 use std::{
     hash::Hash,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,8 +17,9 @@ use quick_cache::{
     Weighter,
     sync::{Cache, GuardResult},
 };
+use sqlx::Pool;
 
-use super::{Error, Store};
+use super::{Db, Error, Store};
 use crate::model::{Account, Named, Salt, SessionId, Standing, UserId};
 
 /// How much the sessions may take, in bytes: about 1.7 million.
@@ -50,7 +52,11 @@ pub(super) struct Memory {
     begun: Instant,
     /// The last time that others are known not to have written what is remembered, in milliseconds since it began.
     heard: AtomicU64,
-    /// Whether this process has written what others may remember.
+    /// Counts how often others have written.
+    foreign: AtomicU64,
+    /// Whether the file that is read is not the one any more that others write.
+    is_lost: AtomicBool,
+    /// Whether this process has written.
     has_written: AtomicBool,
 }
 
@@ -127,6 +133,8 @@ impl Default for Memory {
             salts: Cache::with_weighter(1_000, SALTS, Each),
             begun: Instant::now(),
             heard: AtomicU64::new(0),
+            foreign: AtomicU64::new(0),
+            is_lost: AtomicBool::new(false),
             has_written: AtomicBool::new(false),
         }
     }
@@ -137,16 +145,21 @@ impl Memory {
     pub(super) fn hear(&self, asked: Instant, has_changed: bool) {
         if has_changed {
             self.forget(&Touched::anything());
+            self.foreign.fetch_add(1, Ordering::Release);
         }
         let asked = asked.saturating_duration_since(self.begun).as_millis();
         self.heard.store(u64::try_from(asked).unwrap_or(u64::MAX), Ordering::Release);
     }
 
+    /// Notes whether the database's file was deleted, moved or replaced. What is read from it then is of another time
+    /// than what others are told.
+    pub(super) fn lose(&self, is_lost: bool) {
+        self.is_lost.store(is_lost, Ordering::Release);
+    }
+
     /// Forgets what a piece of work has written.
     pub(super) fn write(&self, touched: &Touched) {
-        if touched.anything || !touched.accounts.is_empty() || !touched.sessions.is_empty() {
-            self.has_written.store(true, Ordering::Relaxed);
-        }
+        self.has_written.store(true, Ordering::Relaxed);
         self.forget(touched);
     }
 
@@ -168,12 +181,31 @@ impl Memory {
 
     /// None while it is not known whether another process wrote.
     fn trusted(&self) -> Option<&Self> {
+        if self.is_lost.load(Ordering::Acquire) {
+            return None;
+        }
         let heard = self.begun + Duration::from_millis(self.heard.load(Ordering::Acquire));
         (heard.elapsed() < TRUST).then_some(self)
     }
 }
 
 impl Store {
+    /// The connections that read.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if they read a file that is gone.
+    pub(super) fn readers(&self) -> Result<&Pool<Db>, Error> {
+        if self.memory.is_lost.load(Ordering::Acquire) {
+            return Err(sqlx::Error::Io(io::Error::other("the database's files were replaced")).into());
+        }
+        Ok(&self.readers)
+    }
+
+    /// A number that is another one once another process has written. None while that is not known.
+    pub fn state(&self) -> Option<u64> {
+        self.memory.trusted().map(|memory| memory.foreign.load(Ordering::Acquire))
+    }
+
     /// Waits until what this process has written holds in every other one, too.
     pub async fn settle(&self) {
         if self.memory.has_written.load(Ordering::Relaxed) {

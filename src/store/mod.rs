@@ -125,7 +125,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`]
     pub async fn check(&self) -> Result<(), Error> {
-        sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM users WHERE id = ''"#).fetch_one(&self.readers).await?;
+        sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM users WHERE id = ''"#).fetch_one(self.readers()?).await?;
         self.write_aside(|tx| {
             Box::pin(async move {
                 sqlx::query!("UPDATE probe SET writes = writes + 1").execute(tx).await?;

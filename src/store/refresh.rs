@@ -67,7 +67,7 @@ impl Store {
     /// The salt of a session, read.
     pub(super) async fn read_salt(&self, id: &SessionId) -> Result<Option<Salt>, Error> {
         let salt = sqlx::query_scalar!(r#"SELECT salt AS "salt: Salt" FROM sessions WHERE id = $1"#, id);
-        Ok(salt.fetch_optional(&self.readers).await?)
+        Ok(salt.fetch_optional(self.readers()?).await?)
     }
 
     /// What a session's refresh tokens are checked with.
@@ -80,7 +80,7 @@ impl Store {
             r#"SELECT salt AS "salt: Salt", secret_id AS "secret_id: SecretId", generation FROM sessions WHERE id = $1"#,
             id
         );
-        Ok(check.fetch_optional(&self.readers).await?)
+        Ok(check.fetch_optional(self.readers()?).await?)
     }
 
     /// Rotates a session's refresh token, if the one that came back is the current one; ends the session if it is

@@ -114,7 +114,7 @@ impl Store {
                FROM sessions WHERE id = $1"#,
             id
         );
-        let Some(row) = row.fetch_optional(&self.readers).await? else { return Ok(None) };
+        let Some(row) = row.fetch_optional(self.readers()?).await? else { return Ok(None) };
         // Of no account of ours.
         let Some(owner) = row.user_id.to_bytes() else { return Ok(None) };
         Ok(Some(Arc::new(Standing {
@@ -160,7 +160,7 @@ impl Store {
             user_id,
             now
         );
-        Ok(sessions.fetch_all(&self.readers).await?)
+        Ok(sessions.fetch_all(self.readers()?).await?)
     }
 
     /// Every session that is alive, with its account's name, the newest first.
@@ -178,7 +178,7 @@ impl Store {
                ORDER BY s.created_at DESC, s.id DESC"#,
             now
         )
-        .fetch_all(&self.readers)
+        .fetch_all(self.readers()?)
         .await?;
         let sessions = rows.into_iter().map(|row| {
             let session = Session {
@@ -220,7 +220,8 @@ impl Store {
         .await
     }
 
-    /// Ends the sessions of an account, but for one. Answers how many.
+    /// Ends the sessions of an account, but for one. Answers how many. Also those that seem to have expired: the clock
+    /// may be wrong, and be set right.
     ///
     /// # Errors
     /// [`Error`]
@@ -242,8 +243,10 @@ impl Store {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let ended = sqlx::query!(
-                    "UPDATE sessions SET ended_at = $1, refresh_expires_at = $1
-                     WHERE ended_at IS NULL AND refresh_expires_at > $1",
+                    "UPDATE sessions
+                     SET ended_at = $1,
+                         refresh_expires_at = CASE WHEN $1 < refresh_expires_at THEN $1 ELSE refresh_expires_at END
+                     WHERE ended_at IS NULL",
                     now
                 );
                 Ok((ended.execute(tx).await?.rows_affected(), Touched::anything()))
@@ -290,8 +293,9 @@ pub(super) async fn end_all_of(
     now: Time,
 ) -> Result<Vec<SessionId>, Error> {
     let ended = sqlx::query_scalar!(
-        r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-           WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL AND refresh_expires_at > $3
+        r#"UPDATE sessions
+           SET ended_at = $3, refresh_expires_at = CASE WHEN $3 < refresh_expires_at THEN $3 ELSE refresh_expires_at END
+           WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL
            RETURNING id AS "id!: SessionId""#,
         user_id,
         except,

@@ -242,7 +242,9 @@ impl Task {
             self.conn = Some(conn);
             Ok::<_, sqlx::Error>(())
         };
-        match (heard.await, self.hears) {
+        let heard = heard.await;
+        self.memory.lose(heard.is_err() && self.file.check().is_err());
+        match (heard, self.hears) {
             (Err(error), true) => tracing::warn!(event = "database_not_heard", %error),
             (Ok(()), false) => tracing::info!(event = "database_heard"),
             _ => return,

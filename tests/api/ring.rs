@@ -84,6 +84,18 @@ async fn a_start_under_a_clock_that_is_behind_takes_no_key_away() {
 }
 
 #[tokio::test]
+async fn a_key_that_another_process_revokes_is_refused_before_the_ring_is_read_by_the_clock() {
+    let app = TestApp::with(EDDSA).await;
+    let pair = app.as_session("john").await;
+    rotate(&app).await;
+    assert_eq!(app.verdict(&pair.access).await, "ok");
+    // Nothing here reads the ring by itself.
+    app.sql("UPDATE signing_keys SET revoked_at = 1, sealed = NULL WHERE position = (SELECT MIN(position) FROM signing_keys)")
+        .await;
+    assert_eq!(app.verdict(&pair.access).await, "invalid_token");
+}
+
+#[tokio::test]
 async fn a_start_that_is_refused_leaves_the_ring_as_it_was() {
     let app = TestApp::new().await;
     let hs256 = header(&app.as_session("john").await.access, "kid");

@@ -1,5 +1,6 @@
 //! Sessions: what they are, and how they end.
 
+use hallpass::auth::session;
 use poem::http::Method;
 use serde_json::{Value, json};
 
@@ -97,6 +98,24 @@ async fn what_ended_stays_ended_when_the_clock_steps_back() {
     for pair in [&first, &second] {
         assert!(!is_alive(&app, pair).await);
         assert_eq!(app.try_refresh(&pair.refresh).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn what_seems_to_have_expired_is_ended_too() {
+    for path in ["/sessions", "/sessions?except=current", "every"] {
+        let app = TestApp::new().await;
+        let pair = app.as_session("john").await;
+        // The clock is wrong, and is set right later.
+        app.sleep(40 * 24 * 60 * 60);
+        let access = app.open("john").await.access;
+        match path {
+            "every" => session::end_every(&app.app, app.app.clock.now()).await.unwrap(),
+            path => assert_eq!(app.delete(path, &access).await.status, 204),
+        }
+        app.sleep(-40 * 24 * 60 * 60);
+        assert!(!is_alive(&app, &pair).await, "{path}");
+        assert_eq!(app.try_refresh(&pair.refresh).await.status, 401, "{path}");
     }
 }
 
