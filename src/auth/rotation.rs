@@ -155,11 +155,11 @@ pub fn lifetime(config: &Config) -> Result<i64, Error> {
 /// [`Error::StorageUnavailable`]: the ring stays as it was.
 pub async fn reload(app: &App) -> Result<(), Error> {
     // Asked first: what is written while the rows are read is heard of.
-    let state = app.store.state();
+    let heard = app.store.heard();
     let rows = app.store.signing_keys().await?;
     let ring = app.tokens.ring();
     if ring.is_of(&rows) {
-        app.tokens.set_ring(ring, state);
+        app.tokens.set_ring(ring, heard);
         return Ok(());
     }
     // Somebody may have deleted it.
@@ -175,7 +175,7 @@ pub async fn reload(app: &App) -> Result<(), Error> {
     tracing::info!(event = "signing_keys_read", signing = ring.signing(now).map(|key| key.kid.as_str()));
     // A command may have made a key without knowing how long this server's tokens live.
     let short = ring.shorter(now, lifetime(&app.config)?);
-    app.tokens.set_ring(ring.into(), state);
+    app.tokens.set_ring(ring.into(), heard);
     Ok(app.store.lengthen_keys(short, lifetime(&app.config)?).await?)
 }
 

@@ -167,12 +167,14 @@ pub async fn authenticate(app: &App, now: Time, client: Client, token: &str) -> 
 }
 
 async fn recognise(app: &App, now: Time, token: &str) -> Result<Principal, Error> {
-    if !app.tokens.is_ring_of(app.store.state()) {
+    let mut heard = app.store.heard();
+    if !app.tokens.is_ring_of(heard) {
         // Another process wrote, and may have revoked a key.
         Box::pin(rotation::reload(app)).await?;
+        heard = app.store.heard();
     }
     let verified = app.tokens.verify(now, token)?;
-    let (account, session) = app.store.recognise(&verified.named).await?;
+    let (account, session) = app.store.recognise(&verified.named, heard).await?;
     let account = account.ok_or(Error::UserNotFound)?;
     let session = session.filter(|session| session.is_alive(now)).ok_or(Error::SessionEnded)?;
     if account.user.disabled_at.is_some() {

@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     json::{self, Shape},
     model::{Algorithm, Named, Roles, SessionId, Time, UserId},
+    store::Heard,
 };
 
 /// A longer token is not looked at (draft-ietf-oauth-rfc8725bis, section 3.14).
@@ -33,8 +34,8 @@ const CLIENT_ID: &str = "hallpass";
 /// Issues and verifies access tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    /// The keys, and the state of the database at which they were read.
-    ring: RwLock<(Arc<Ring>, Option<u64>)>,
+    /// The keys, and what was known to be written by others when they were read.
+    ring: RwLock<(Arc<Ring>, Option<Heard>)>,
     seen: Seen,
     issuer: String,
     audience: String,
@@ -131,14 +132,14 @@ impl Tokens {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Whether the keys were read at this state of the database. None: it is not known, so they have to be read again.
-    pub fn is_ring_of(&self, state: Option<u64>) -> bool {
-        state.is_some() && self.ring.read().unwrap_or_else(PoisonError::into_inner).1 == state
+    /// Whether nobody else has written since the keys were read. No, if that is not known.
+    pub fn is_ring_of(&self, heard: Option<Heard>) -> bool {
+        heard.is_some() && self.ring.read().unwrap_or_else(PoisonError::into_inner).1 == heard
     }
 
-    /// These keys from now on, which were read at this state of the database or later.
-    pub fn set_ring(&self, ring: Arc<Ring>, state: Option<u64>) {
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = (ring, state);
+    /// These keys from now on, which were read when this was known, or later.
+    pub fn set_ring(&self, ring: Arc<Ring>, heard: Option<Heard>) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = (ring, heard);
     }
 
     /// Signs a token and verifies it. jsonwebtoken finds out at its first token what it was built without.

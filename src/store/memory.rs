@@ -60,6 +60,10 @@ pub(super) struct Memory {
     has_written: AtomicBool,
 }
 
+/// How often others have written, when that was last known. Another number: they have written since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard(u64);
+
 /// Whose state a piece of work has written, or may have.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
@@ -179,7 +183,7 @@ impl Memory {
         }
     }
 
-    /// None while it is not known whether another process wrote.
+    /// None while it is not known whether another process wrote. To ask costs a look at the clock.
     fn trusted(&self) -> Option<&Self> {
         if self.is_lost.load(Ordering::Acquire) {
             return None;
@@ -201,9 +205,9 @@ impl Store {
         Ok(&self.readers)
     }
 
-    /// A number that is another one once another process has written. None while that is not known.
-    pub fn state(&self) -> Option<u64> {
-        self.memory.trusted().map(|memory| memory.foreign.load(Ordering::Acquire))
+    /// How far it is known now what others have written. None: it is not.
+    pub fn heard(&self) -> Option<Heard> {
+        self.memory.trusted().map(|memory| Heard(memory.foreign.load(Ordering::Acquire)))
     }
 
     /// Waits until what this process has written holds in every other one, too.
@@ -222,12 +226,31 @@ impl Store {
         remember(self.memory.trusted().map(|memory| &memory.salts), key, || self.read_salt(id)).await
     }
 
-    /// An account and a session of it, as they are now, as far as they are there.
+    /// An account and a session of it, as they are now, as far as they are there. `heard` is of this moment.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn recognise(&self, named: &Named) -> Result<(Option<Arc<Account>>, Option<Arc<Standing>>), Error> {
+    pub async fn recognise(
+        &self,
+        named: &Named,
+        heard: Option<Heard>,
+    ) -> Result<(Option<Arc<Account>>, Option<Arc<Standing>>), Error> {
         let Some(owner) = named.account_key() else { return Ok((None, None)) };
+        if heard.is_some()
+            && let Some(session) = named.session_key().and_then(|key| self.memory.sessions.get(&key))
+            && let Some(account) = self.memory.accounts.get(&owner)
+        {
+            return Ok((Some(account), Some(session).filter(|session| session.owner == owner)));
+        }
+        // By itself: it has room for queries, which are large.
+        Box::pin(self.read_both(named, owner)).await
+    }
+
+    async fn read_both(
+        &self,
+        named: &Named,
+        owner: Key,
+    ) -> Result<(Option<Arc<Account>>, Option<Arc<Standing>>), Error> {
         let read = || self.read_account(&named.user_id);
         let account = remember(self.memory.trusted().map(|memory| &memory.accounts), owner, read).await?;
         let Some(key) = named.session_key() else { return Ok((account, None)) };

@@ -24,6 +24,7 @@ use writer::{Extent, Writer};
 
 pub use account::{Deletion, NewUser};
 pub use keys::{Follower, NewKey, Resealed, Revoked};
+pub use memory::Heard;
 pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;
 pub use session::NewSession;
