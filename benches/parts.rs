@@ -20,7 +20,7 @@ use hallpass::{
     },
     clock::Clock,
     config::{Config, Values},
-    model::{Client, RequestId, Roles, SessionId, User},
+    model::{By, Client, RequestId, Roles, SessionId, User},
 };
 use poem::{Endpoint, Request};
 use tempfile::TempDir;
@@ -48,7 +48,7 @@ impl Server {
         let settings: Values = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let app = App::build(Config::from_values(&settings).unwrap(), Clock::System).await.unwrap();
         let form = Registration { username: "john".to_owned(), password: PASSWORD.to_owned(), email: None };
-        let user = account::add(&app, app.clock.now(), form, Roles::default()).await.unwrap();
+        let user = account::add(&app, app.clock.now(), &By::operator(), form, Roles::default()).await.unwrap();
         Self { app: Arc::new(app), user, _folder: folder }
     }
 
@@ -165,7 +165,7 @@ fn rotate(criterion: &mut Criterion, runtime: &Runtime) {
     let mut others = Vec::new();
     for n in 0..MANY {
         let form = Registration { username: format!("user{n}"), password: PASSWORD.to_owned(), email: None };
-        runtime.block_on(account::add(app, app.clock.now(), form, Roles::default())).unwrap();
+        runtime.block_on(account::add(app, app.clock.now(), &By::operator(), form, Roles::default())).unwrap();
         let login = session::Login { name: format!("user{n}"), password: PASSWORD.to_owned(), user_agent: None };
         others.push(runtime.block_on(session::login(app, app.clock.now(), CLIENT, login)).unwrap().refresh_token);
     }

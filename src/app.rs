@@ -2,6 +2,7 @@
 
 use crate::{
     auth::{
+        audit::Refusals,
         hasher::Hasher,
         password::Policy,
         revocation::Revocations,
@@ -36,6 +37,8 @@ pub struct App {
     pub uses: Uses,
     /// What ended.
     pub revocations: Revocations,
+    /// What was refused.
+    pub refusals: Refusals,
     /// Letters and pages.
     pub templates: Templates,
     /// Tells the time.
@@ -88,8 +91,20 @@ impl App {
         let lifetime = rotation::lifetime(&config)?;
         let tokens = Tokens::new(ring, config.public_url.clone(), config.audience.clone(), lifetime);
         let password_policy = Policy { min_length: config.password_min_length };
-        let (uses, revocations) = (Uses::default(), Revocations::default());
-        Ok(Self { config, store, hasher, password_policy, secrets, tokens, uses, revocations, templates, clock })
+        let (uses, revocations, refusals) = (Uses::default(), Revocations::default(), Refusals::default());
+        Ok(Self {
+            config,
+            store,
+            hasher,
+            password_policy,
+            secrets,
+            tokens,
+            uses,
+            revocations,
+            refusals,
+            templates,
+            clock,
+        })
     }
 }
 

@@ -150,7 +150,8 @@ impl AccountApi {
         body: Body<ChangePasswordRequest>,
     ) -> Result<Done, Refusal<ChangePassword>> {
         let ChangePasswordRequest { current_password, new_password } = body.0;
-        account::change_password(&context.app, context.now, &caller.0, current_password, new_password).await?;
+        let Context { app, now, client } = context;
+        account::change_password(&app, now, client, &caller.0, current_password, new_password).await?;
         Ok(Done::NoContent)
     }
 
@@ -162,7 +163,8 @@ impl AccountApi {
         context: Context,
         body: Body<DeleteMeRequest>,
     ) -> Result<Done, Refusal<DeleteMe>> {
-        account::delete_own(&context.app, context.now, &caller.0, body.0.password).await?;
+        let Context { app, now, client } = context;
+        account::delete_own(&app, now, client, &caller.0, body.0.password).await?;
         Ok(Done::NoContent)
     }
 }

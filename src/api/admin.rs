@@ -57,7 +57,8 @@ impl AdminApi {
         id: Path<String>,
     ) -> Result<Done, Refusal<EndUserSessions>> {
         caller.0.require(ADMIN)?;
-        session::end_for(&context.app, context.now, &caller.0, &UserId::from_text(id.0)).await?;
+        let Context { app, now, client } = context;
+        session::end_for(&app, now, &caller.0.by(client), &UserId::from_text(id.0)).await?;
         Ok(Done::NoContent)
     }
 }

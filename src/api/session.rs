@@ -212,7 +212,7 @@ impl SessionApi {
         context: Context,
         id: Path<String>,
     ) -> Result<Done, Refusal<EndSession>> {
-        session::end(&context.app, context.now, &caller.0, SessionId::from_text(id.0)).await?;
+        session::end(&context.app, context.now, context.client, &caller.0, SessionId::from_text(id.0)).await?;
         Ok(Done::NoContent)
     }
 
@@ -228,7 +228,8 @@ impl SessionApi {
         // A misspelt `except` must not end what it was to leave.
         query.only(&["except"])?;
         let except = except.0.map(|Except::Current| caller.0.session_id().clone());
-        session::end_all_of(&context.app, context.now, &caller.0.user().id, except).await?;
+        let Context { app, now, client } = context;
+        session::end_all_of(&app, now, &caller.0.by(client), &caller.0.user().id, except).await?;
         Ok(Done::NoContent)
     }
 

@@ -1,6 +1,7 @@
 //! The rules: who may do what, and how secrets are made and checked. It knows no HTTP and no SQL.
 
 pub mod account;
+pub mod audit;
 pub mod common;
 pub mod hasher;
 pub mod keys;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     app::App,
     error::Error,
-    model::{Client, Salt, SecretId, SessionId, Time},
+    model::{By, Client, Salt, SecretId, SessionId, Time},
     store::{Check, Outcome, Return},
 };
 
@@ -116,7 +116,9 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
         }
     }
     let id = token.session_id.clone();
-    let (event, current) = match app.store.rotate_session(returned(app, now, token)?).await? {
+    // Of whom, the thief or the owner, it cannot be told.
+    let entry = By::client(client).does("refresh_reused", now);
+    let (event, current) = match app.store.rotate_session(returned(app, now, token)?, entry).await? {
         Outcome::Rotated(current) => ("refresh", current),
         Outcome::Retried(current) => ("refresh_retried", current),
         Outcome::Reused(user_id) => {

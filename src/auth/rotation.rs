@@ -9,7 +9,7 @@ use crate::{
     app::App,
     config::Config,
     error::Error,
-    model::{Algorithm, StoredKey, Time},
+    model::{Algorithm, By, StoredKey, Time},
     store::{Follower, NewKey, Resealed, Revoked, Store},
 };
 
@@ -109,7 +109,7 @@ pub async fn prepare(
     } else {
         let new = keys::make(&secrets.current, config.algorithm, now, now, ttl)?;
         let kid = new.kid.clone();
-        if !store.switch_key(new).await? {
+        if !store.switch_key(new, By::operator().does("signing_key_switched", now)).await? {
             return Err(KeyError::Changed);
         }
         tracing::info!(event = "signing_key_switched", kid, algorithm = config.algorithm.name());
@@ -135,7 +135,8 @@ async fn replace(
         let new = current.seal(&private, &about)?;
         sealed.push(Resealed { position: row.position, old: old.clone(), new });
     }
-    if store.replace_secret(previous.id.clone(), current.id.clone(), sealed, now).await? {
+    let entry = By::operator().does("secret_replaced", now);
+    if store.replace_secret(previous.id.clone(), current.id.clone(), sealed, entry).await? {
         return Ok(());
     }
     Err(KeyError::Changed)
@@ -217,7 +218,8 @@ pub enum Refused {
 /// [`Refused`]
 pub async fn rotate(app: &App, now: Time, lead: i64) -> Result<NewKey, Refused> {
     let new = next(app, now, lead.max(LEAST_LEAD)).await?;
-    if !app.store.add_key(new.clone(), None).await.map_err(Error::from)? {
+    let entry = By::operator().does("signing_key_added", now);
+    if !app.store.add_key(new.clone(), None, entry).await.map_err(Error::from)? {
         return Err(Refused::Changed);
     }
     tracing::info!(event = "signing_key_added", kid = new.kid, activates_at = %new.activates_at);
@@ -239,8 +241,9 @@ pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
     }
     let new = next(app, now, LEAD).await?;
     let (kid, activates_at) = (new.kid.clone(), new.activates_at);
+    let entry = By::operator().does("signing_key_added", now);
     // Another server may have come first.
-    if app.store.add_key(new, Some(due_before)).await.map_err(Error::from)? {
+    if app.store.add_key(new, Some(due_before), entry).await.map_err(Error::from)? {
         tracing::info!(event = "signing_key_added", kid, %activates_at);
     }
     Ok(reload(app).await?)
@@ -280,7 +283,8 @@ pub async fn revoke(app: &App, now: Time, kid: &str) -> Result<(), Refused> {
     } else {
         None
     };
-    match app.store.revoke_key(kid.to_owned(), next, now).await.map_err(Error::from)? {
+    let entry = By::operator().does("signing_key_revoked", now);
+    match app.store.revoke_key(kid.to_owned(), next, entry).await.map_err(Error::from)? {
         Revoked::Done => tracing::warn!(event = "signing_key_revoked", kid),
         Revoked::Before => return Err(Refused::Before),
         Revoked::Unknown => return Err(Refused::Unknown),

@@ -17,7 +17,8 @@ use crate::{
     app::App,
     error::Error,
     model::{
-        Client, Credentials, Email, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time, UserId, Username,
+        By, Client, Credentials, Email, Entry, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time,
+        UserId, Username,
     },
     store::{Current, NewSession},
 };
@@ -77,6 +78,8 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
         // Not the name: people type their password into that field.
         let user_id = found.as_ref().map(|found| found.user.id.as_str());
         tracing::warn!(event = "login_failed", reason, user_id, address = %client.address);
+        let entry = By::client(client).does("login_failed", now).refused(reason);
+        app.refusals.note(Entry { target: user_id.map(str::to_owned), ..entry });
         Error::InvalidCredentials
     };
     let outdated = match verdict {
@@ -94,7 +97,8 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
     let stronger = if outdated { rehash(app, password).await } else { None };
     let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
     let (id, salt) = (new.id.clone(), new.salt.clone());
-    let current = app.store.open_session(new, stored, stronger).await?.ok_or_else(|| refused("changed"))?;
+    let entry = By::user(new.user_id.clone(), client).does("login", now);
+    let current = app.store.open_session(new, stored, stronger, entry).await?.ok_or_else(|| refused("changed"))?;
     tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
     opened(app, now, &id, &current, &salt)
 }
@@ -248,11 +252,9 @@ pub async fn list_of(app: &App, now: Time, user_id: &UserId) -> Result<Vec<Sessi
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::StorageUnavailable`]
-pub async fn end_for(app: &App, now: Time, admin: &Principal, user_id: &UserId) -> Result<(), Error> {
+pub async fn end_for(app: &App, now: Time, by: &By, user_id: &UserId) -> Result<(), Error> {
     app.store.credentials_by_id(user_id).await?.ok_or(Error::NotFound)?;
-    let count = app.store.end_sessions_of(user_id.clone(), None, now).await?;
-    tracing::info!(event = "sessions_ended", %user_id, count, by = %admin.user().id);
-    Ok(())
+    end_all_of(app, now, by, user_id, None).await
 }
 
 impl Principal {
@@ -269,8 +271,9 @@ impl Principal {
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]
-pub async fn end(app: &App, now: Time, caller: &Principal, id: SessionId) -> Result<(), Error> {
-    if app.store.end_session(Some(caller.user().id.clone()), id.clone(), now).await? {
+pub async fn end(app: &App, now: Time, client: Client, caller: &Principal, id: SessionId) -> Result<(), Error> {
+    let entry = caller.by(client).does("session_ended", now);
+    if app.store.end_session(Some(caller.user().id.clone()), id.clone(), entry).await? {
         tracing::info!(event = "session_ended", user_id = %caller.user().id, session_id = %id);
     }
     Ok(())
@@ -280,30 +283,37 @@ pub async fn end(app: &App, now: Time, caller: &Principal, id: SessionId) -> Res
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]
-pub async fn end_all_of(app: &App, now: Time, user_id: &UserId, except: Option<SessionId>) -> Result<(), Error> {
-    let count = app.store.end_sessions_of(user_id.clone(), except, now).await?;
-    tracing::info!(event = "sessions_ended", %user_id, count);
+pub async fn end_all_of(
+    app: &App,
+    now: Time,
+    by: &By,
+    user_id: &UserId,
+    except: Option<SessionId>,
+) -> Result<(), Error> {
+    let count = app.store.end_sessions_of(user_id.clone(), except, by.does("sessions_ended", now)).await?;
+    tracing::info!(event = "sessions_ended", %user_id, count, by = by.actor.as_ref().map(UserId::as_str));
     Ok(())
 }
 
-/// Ends whosever session this is. False: there is none, or it had ended.
+/// Ends whosever session this is, for the operator. False: there is none, or it had ended.
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]
 pub async fn end_any(app: &App, now: Time, id: SessionId) -> Result<bool, Error> {
-    let has_ended = app.store.end_session(None, id.clone(), now).await?;
+    let entry = By::operator().does("session_ended", now);
+    let has_ended = app.store.end_session(None, id.clone(), entry).await?;
     if has_ended {
         tracing::info!(event = "session_ended", session_id = %id);
     }
     Ok(has_ended)
 }
 
-/// Ends every session there is.
+/// Ends every session there is, for the operator.
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]
 pub async fn end_every(app: &App, now: Time) -> Result<(), Error> {
-    let count = app.store.end_every_session(now).await?;
+    let count = app.store.end_every_session(By::operator().does("every_session_ended", now)).await?;
     tracing::warn!(event = "every_session_ended", count);
     Ok(())
 }
@@ -327,7 +337,7 @@ pub async fn logout(
     let mut ending = Vec::new();
     if let Some(token) = access {
         let named = &app.tokens.verify_past(now, token)?.named;
-        ending.push((Some(named.user_id.clone()), named.session_id.clone()));
+        ending.push((named.user_id.clone(), named.session_id.clone()));
     }
     if let Some(token) = refresh {
         let token = RefreshToken::parse(token).ok_or(Error::InvalidToken)?;
@@ -335,10 +345,11 @@ pub async fn logout(
         if !token.is_genuine(&app.secrets, &check) {
             return Err(Error::InvalidToken);
         }
-        ending.push((None, token.session_id));
+        ending.push((check.user_id, token.session_id));
     }
     for (user_id, id) in ending {
-        if app.store.end_session(user_id, id.clone(), now).await? {
+        let entry = By::user(user_id.clone(), client).does("logout", now);
+        if app.store.end_session(Some(user_id), id.clone(), entry).await? {
             tracing::info!(event = "logout", session_id = %id, address = %client.address);
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{rotation, session};
+use super::{audit, rotation, session};
 use crate::{app::App, error::Error, model::Time};
 
 /// How often the ring is read again: what a command changes holds within a second.
@@ -13,10 +13,13 @@ const HEARING: Duration = Duration::from_millis(400);
 /// How often it is written down which sessions were used.
 const USES: Duration = Duration::from_secs(4);
 
+/// How often it is written down what was refused.
+const REFUSALS: Duration = Duration::from_secs(1);
+
 /// How often keys are rotated that have come of age, and what is old is deleted.
 const ROUND: Duration = Duration::from_mins(1);
 
-/// How many sessions are deleted in one transaction, and how long others may write before the next.
+/// How many sessions or rows of the audit log are deleted in one transaction, and how long others may write before the next.
 const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -28,10 +31,12 @@ const KEPT: i64 = 25 * 60 * 60;
 pub async fn run(app: Arc<App>) {
     let hear = |app: Arc<App>, _| async move { report("signing_keys_not_read", rotation::reload(&app).await) };
     let write = |app: Arc<App>, _| async move { report("uses_not_recorded", session::record_uses(&app).await) };
+    let note = |app: Arc<App>, now| async move { report("refusals_not_recorded", audit::record(&app, now).await) };
     let tidy = |app: Arc<App>, now| async move { round(&app, now).await };
     tokio::join!(
         again_and_again(&app, HEARING, hear),
         again_and_again(&app, USES, write),
+        again_and_again(&app, REFUSALS, note),
         again_and_again(&app, ROUND, tidy),
     );
 }
@@ -61,6 +66,7 @@ pub async fn round(app: &App, now: Time) {
     }
     report("signing_keys_not_deleted", rotation::forget(app, now).await);
     report("sessions_not_deleted", purge(app, now.plus(-KEPT)).await);
+    report("audit_not_deleted", purge_audit(app, now).await);
 }
 
 async fn purge(app: &App, before: Time) -> Result<(), Error> {
@@ -76,6 +82,14 @@ async fn purge(app: &App, before: Time) -> Result<(), Error> {
     }
     if purged > 0 {
         tracing::info!(event = "sessions_deleted", count = purged);
+    }
+    Ok(())
+}
+
+async fn purge_audit(app: &App, now: Time) -> Result<(), Error> {
+    let kept = i64::try_from(app.config.audit_kept.as_secs()).map_err(Error::internal)?;
+    while app.store.purge_audit(now.plus(-kept), BATCH).await? == BATCH.unsigned_abs() {
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, Log, Mistakes, Values},
     error::Error,
-    model::Roles,
+    model::{By, Roles},
 };
 
 const PASSWORD: &str = "demo-password-only";
@@ -95,15 +95,15 @@ impl Demo {
 
 /// Makes the users that are not there: an earlier start may have been broken off.
 async fn seed(app: &App) -> Result<(), Failure> {
-    let now = app.clock.now();
+    let (now, by) = (app.clock.now(), By::operator());
     for (name, roles) in [("mallory", &[][..]), ("alice", &["admin"]), ("johndoe", &[])] {
         let form = Registration { username: name.to_owned(), password: PASSWORD.to_owned(), email: None };
-        let user = match account::add(app, now, form, Roles::with(roles.iter().copied())?).await {
+        let user = match account::add(app, now, &by, form, Roles::with(roles.iter().copied())?).await {
             Err(Error::UsernameTaken) => account::find(app, name).await?,
             added => added?,
         };
         if name == "mallory" {
-            account::disable(app, now, &user).await?;
+            account::disable(app, now, &by, &user).await?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::Failure;
 use crate::{
     api,
     app::App,
-    auth::{session, upkeep},
+    auth::{audit, session, upkeep},
     clock::Clock,
     config::Config,
 };
@@ -58,6 +58,9 @@ pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure
     }
     if session::record_uses(&app).await.is_err() {
         tracing::warn!(event = "uses_not_recorded");
+    }
+    if audit::record(&app, app.clock.now()).await.is_err() {
+        tracing::warn!(event = "refusals_not_recorded");
     }
     // What is not written back from the log now is written back at the next start.
     if tokio::time::timeout(CLOSING, app.store.close()).await.is_err() {

@@ -1,7 +1,11 @@
 use clap::{Args, Subcommand};
 
 use super::{Failure, print, user};
-use crate::{app::App, auth::session, model::SessionId};
+use crate::{
+    app::App,
+    auth::session,
+    model::{By, SessionId},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -52,7 +56,7 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         }
         Command::End(Which { user: Some(name), .. }) => {
             let user = user::find(app, &name).await?;
-            session::end_all_of(app, now, &user.id, None).await?;
+            session::end_all_of(app, now, &By::operator(), &user.id, None).await?;
         }
         Command::End(Which { .. }) => session::end_every(app, now).await?,
     }

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     auth::account::{self, Registration},
     error::Error,
-    model::{Roles, User},
+    model::{By, Roles, User},
 };
 
 #[derive(Debug, Subcommand)]
@@ -85,38 +85,38 @@ impl Command {
 }
 
 pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
-    let now = app.clock.now();
+    let (now, by) = (app.clock.now(), By::operator());
     match command {
         Command::Add { name, email, roles, json } => {
             let roles = Roles::with(roles.iter().map(String::as_str))?;
             let form = Registration { username: name, password: ask_password()?, email };
-            let user = account::add(app, app.clock.now(), form, roles).await.map_err(explain)?;
+            let user = account::add(app, app.clock.now(), &by, form, roles).await.map_err(explain)?;
             print::user(&user, json)?;
         }
         Command::List { json } => print::users(&app.store.users().await?, json)?,
         Command::Show { name, json } => print::user(&find(app, &name).await?, json)?,
-        Command::Disable { name } => account::disable(app, now, &find(app, &name).await?).await?,
-        Command::Enable { name } => account::enable(app, &find(app, &name).await?).await?,
+        Command::Disable { name } => account::disable(app, now, &by, &find(app, &name).await?).await?,
+        Command::Enable { name } => account::enable(app, now, &by, &find(app, &name).await?).await?,
         Command::Delete { name } => {
             let user = find(app, &name).await?;
             if !confirm(&format!("Delete {} for good?", user.username))? {
                 return Err("nothing was deleted".into());
             }
-            account::delete(app, app.clock.now(), &user).await?;
+            account::delete(app, app.clock.now(), &by, &user).await?;
         }
         Command::SetPassword { name } => {
             let user = find(app, &name).await?;
             let password = ask_password()?;
             // Asking took a while.
-            account::set_password(app, app.clock.now(), &user, password).await.map_err(explain)?;
+            account::set_password(app, app.clock.now(), &by, &user, password).await.map_err(explain)?;
         }
         Command::Grant { name, role } => {
             let role = Roles::one(&role)?;
-            account::change_roles(app, now, &find(app, &name).await?, |roles| roles.and(&role)).await?;
+            account::change_roles(app, now, &by, &find(app, &name).await?, |roles| roles.and(&role)).await?;
         }
         Command::Revoke { name, role } => {
             let role = Roles::one(&role)?;
-            account::change_roles(app, now, &find(app, &name).await?, |roles| roles.without(&role)).await?;
+            account::change_roles(app, now, &by, &find(app, &name).await?, |roles| roles.without(&role)).await?;
         }
     }
     Ok(())

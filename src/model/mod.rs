@@ -4,6 +4,7 @@
 //! every engine.
 
 mod algorithm;
+mod audit;
 mod cost;
 mod email;
 mod ids;
@@ -16,6 +17,7 @@ mod username;
 use std::{fmt, net::IpAddr, sync::OnceLock};
 
 pub use algorithm::Algorithm;
+pub use audit::{Audited, By, DONE, Entry};
 pub use cost::Cost;
 pub use email::{Email, InvalidEmail};
 pub use ids::{SessionId, UserId};

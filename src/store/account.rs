@@ -2,11 +2,14 @@ use std::sync::Arc;
 
 use super::{
     Conn, Error, Store,
+    audit::append,
     memory::Touched,
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
-use crate::model::{ADMIN, Account, Credentials, Email, PasswordHash, Roles, SessionId, Time, User, UserId, Username};
+use crate::model::{
+    ADMIN, Account, Credentials, Email, Entry, PasswordHash, Roles, SessionId, Time, User, UserId, Username,
+};
 
 /// An account to be made.
 #[derive(Debug, Clone)]
@@ -126,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn insert_user(&self, new: NewUser) -> Result<Option<User>, Error> {
+    pub async fn insert_user(&self, new: NewUser, entry: Entry) -> Result<Option<User>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let NewUser { id, username, email, password_hash, roles, created_at } = new;
@@ -151,8 +154,11 @@ impl Store {
                     roles,
                     created_at
                 )
-                .fetch_optional(tx)
+                .fetch_optional(&mut *tx)
                 .await?;
+                if let Some(user) = &row {
+                    append(tx, &entry.on(&user.id)).await?;
+                }
                 // A new one, which nobody remembers.
                 Ok((row, Touched::nothing()))
             })
@@ -164,7 +170,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn set_password(&self, id: UserId, hash: PasswordHash, now: Time) -> Result<bool, Error> {
+    pub async fn set_password(&self, id: UserId, hash: PasswordHash, entry: Entry) -> Result<bool, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
@@ -175,7 +181,8 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((false, Touched::nothing()));
                 }
-                let ended = end_all_of(tx, &id, None, now).await?;
+                let ended = end_all_of(&mut *tx, &id, None, entry.at).await?;
+                append(tx, &entry.on(&id)).await?;
                 Ok((true, Touched::sessions(ended)))
             })
         })
@@ -194,7 +201,7 @@ impl Store {
         verified: PasswordHash,
         hash: PasswordHash,
         session_id: SessionId,
-        now: Time,
+        entry: Entry,
     ) -> Result<bool, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
@@ -211,49 +218,57 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((false, Touched::nothing()));
                 }
-                let ended = end_all_of(tx, &id, Some(&session_id), now).await?;
+                let ended = end_all_of(&mut *tx, &id, Some(&session_id), entry.at).await?;
+                append(tx, &entry.on(&id).about(&session_id)).await?;
                 Ok((true, Touched::sessions(ended)))
             })
         })
         .await
     }
 
-    /// Disables an account (the first moment stays) and ends its sessions. False: there is no such account.
+    /// Disables an account (the first moment stays) and ends its sessions.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn disable_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
+    pub async fn disable_user(&self, id: UserId, entry: Entry) -> Result<Change, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
+                let now = entry.at;
                 let row = sqlx::query_scalar!(
-                    r#"UPDATE users SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 RETURNING id AS "id!""#,
+                    r#"UPDATE users SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL RETURNING id AS "id!""#,
                     id,
                     now
                 );
                 if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok((false, Touched::nothing()));
+                    return Ok((unchanged(tx, &id).await?, Touched::nothing()));
                 }
                 let ended = end_all_of(&mut *tx, &id, None, now).await?;
                 let last = last_issue(&mut *tx, &id, now).await?;
-                cut_off(tx, &id, last).await?;
-                Ok((true, Touched::account(id).and(Touched::sessions(ended))))
+                cut_off(&mut *tx, &id, last).await?;
+                append(tx, &entry.on(&id)).await?;
+                Ok((Change::Done, Touched::account(id).and(Touched::sessions(ended))))
             })
         })
         .await
     }
 
-    /// Enables an account. False: there is no such account.
+    /// Enables an account.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn enable_user(&self, id: UserId) -> Result<bool, Error> {
+    pub async fn enable_user(&self, id: UserId, entry: Entry) -> Result<Change, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
-                    r#"UPDATE users SET disabled_at = NULL WHERE id = $1 RETURNING id AS "id!""#,
+                    r#"UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL
+                       RETURNING id AS "id!""#,
                     id
                 );
-                Ok((row.fetch_optional(tx).await?.is_some(), Touched::account(id)))
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    return Ok((unchanged(tx, &id).await?, Touched::nothing()));
+                }
+                append(tx, &entry.on(&id)).await?;
+                Ok((Change::Done, Touched::account(id)))
             })
         })
         .await
@@ -263,7 +278,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn set_roles(&self, id: UserId, before: Roles, roles: Roles, now: Time) -> Result<bool, Error> {
+    pub async fn set_roles(&self, id: UserId, before: Roles, roles: Roles, entry: Entry) -> Result<bool, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
@@ -275,8 +290,9 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((false, Touched::nothing()));
                 }
-                let last = last_issue(&mut *tx, &id, now).await?;
-                cut_off(tx, &id, last).await?;
+                let last = last_issue(&mut *tx, &id, entry.at).await?;
+                cut_off(&mut *tx, &id, last).await?;
+                append(tx, &entry.on(&id).about(&roles)).await?;
                 Ok((true, Touched::account(id)))
             })
         })
@@ -287,16 +303,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn delete_user(&self, id: UserId, now: Time) -> Result<bool, Error> {
+    pub async fn delete_user(&self, id: UserId, entry: Entry) -> Result<bool, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 // Its sessions go with it.
-                let last = last_issue(&mut *tx, &id, now).await?;
+                let last = last_issue(&mut *tx, &id, entry.at).await?;
                 let row = sqlx::query_scalar!(r#"DELETE FROM users WHERE id = $1 RETURNING id AS "id!""#, id);
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((false, Touched::nothing()));
                 }
-                cut_off(tx, &id, last).await?;
+                cut_off(&mut *tx, &id, last).await?;
+                append(tx, &entry.on(&id)).await?;
                 Ok((true, Touched::account(id)))
             })
         })
@@ -312,7 +329,7 @@ impl Store {
         id: UserId,
         verified: PasswordHash,
         session_id: SessionId,
-        now: Time,
+        entry: Entry,
     ) -> Result<Deletion, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
@@ -321,7 +338,7 @@ impl Store {
                 if user.roles.has(ADMIN) && !has_other_admin(&mut *tx, &id).await? {
                     return left(Deletion::LastAdmin);
                 }
-                let last = last_issue(&mut *tx, &id, now).await?;
+                let last = last_issue(&mut *tx, &id, entry.at).await?;
                 let row = sqlx::query_scalar!(
                     r#"DELETE FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
                          AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $3 AND ended_at IS NULL)
@@ -333,12 +350,24 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return left(Deletion::Changed);
                 }
-                cut_off(tx, &id, last).await?;
+                cut_off(&mut *tx, &id, last).await?;
+                append(tx, &entry.on(&id)).await?;
                 Ok((Deletion::Done, Touched::account(id)))
             })
         })
         .await
     }
+}
+
+/// What became of a change to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Done,
+    /// The account was so before.
+    Same,
+    /// There is no such account.
+    Gone,
 }
 
 /// What became of an account whose owner deleted it.
@@ -350,6 +379,11 @@ pub enum Deletion {
     LastAdmin,
     /// Since its password was verified, that was changed, or the session ended.
     Changed,
+}
+
+/// Why an account was not changed: it is so already, or is not there.
+async fn unchanged(tx: &mut Conn, id: &UserId) -> Result<Change, Error> {
+    Ok(if by_id(tx, id).await?.is_some() { Change::Same } else { Change::Gone })
 }
 
 /// Whether another admin can log in.

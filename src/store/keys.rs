@@ -1,5 +1,5 @@
-use super::{Conn, Error, Store};
-use crate::model::{SecretId, StoredKey, Time};
+use super::{Conn, Error, Store, audit::append};
+use crate::model::{Entry, SecretId, StoredKey, Time};
 
 /// A key to be added to the ring. It has no Debug form: what is encrypted in it is not to be printed.
 #[derive(Clone)]
@@ -96,7 +96,7 @@ impl Store {
         previous: SecretId,
         current: SecretId,
         sealed: Vec<Resealed>,
-        now: Time,
+        entry: Entry,
     ) -> Result<bool, Error> {
         self.write_aside(move |tx| {
             Box::pin(async move {
@@ -111,6 +111,7 @@ impl Store {
                         .iter()
                         .zip(&sealed)
                         .all(|(row, key)| row.position == key.position && row.sealed == key.old);
+                let now = entry.at;
                 let replaced = sqlx::query_scalar!(
                     r#"UPDATE secrets SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND $3
                        RETURNING id AS "id!""#,
@@ -134,6 +135,7 @@ impl Store {
                         .execute(&mut *tx)
                         .await?;
                 }
+                append(tx, &entry).await?;
                 Ok(true)
             })
         })
@@ -159,7 +161,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn add_key(&self, new: NewKey, unless_after: Option<Time>) -> Result<bool, Error> {
+    pub async fn add_key(&self, new: NewKey, unless_after: Option<Time>, entry: Entry) -> Result<bool, Error> {
         self.write_aside(move |tx| {
             Box::pin(async move {
                 let newer = sqlx::query_scalar!(
@@ -171,7 +173,9 @@ impl Store {
                 if newer.fetch_one(&mut *tx).await? > 0 || !is_current(&mut *tx, &new.secret_id).await? {
                     return Ok(false);
                 }
-                insert(tx, new).await?;
+                let entry = entry.on(&new.kid);
+                insert(&mut *tx, new).await?;
+                append(tx, &entry).await?;
                 Ok(true)
             })
         })
@@ -183,7 +187,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn switch_key(&self, new: NewKey) -> Result<bool, Error> {
+    pub async fn switch_key(&self, new: NewKey, entry: Entry) -> Result<bool, Error> {
         self.write_aside(move |tx| {
             Box::pin(async move {
                 let revoked = sqlx::query_scalar!(
@@ -200,7 +204,9 @@ impl Store {
                 )
                 .execute(&mut *tx)
                 .await?;
-                insert(tx, new).await?;
+                let entry = entry.on(&new.kid);
+                insert(&mut *tx, new).await?;
+                append(tx, &entry).await?;
                 Ok(true)
             })
         })
@@ -211,8 +217,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn revoke_key(&self, kid: String, next: Option<Follower>, now: Time) -> Result<Revoked, Error> {
-        self.write_aside(move |tx| Box::pin(async move { revoke(tx, kid, next, now).await })).await
+    pub async fn revoke_key(&self, kid: String, next: Option<Follower>, entry: Entry) -> Result<Revoked, Error> {
+        self.write_aside(move |tx| {
+            Box::pin(async move {
+                let revoked = revoke(&mut *tx, &kid, next, entry.at).await?;
+                if revoked == Revoked::Done {
+                    append(tx, &entry.on(&kid)).await?;
+                }
+                Ok(revoked)
+            })
+        })
+        .await
     }
 
     /// Notes that tokens of these turns live longer than was thought when they were made.
@@ -259,7 +274,7 @@ impl Store {
     }
 }
 
-async fn revoke(tx: &mut Conn, kid: String, next: Option<Follower>, now: Time) -> Result<Revoked, Error> {
+async fn revoke(tx: &mut Conn, kid: &str, next: Option<Follower>, now: Time) -> Result<Revoked, Error> {
     let known = sqlx::query!(
         r#"SELECT COUNT(*) AS "turns!", COUNT(revoked_at) AS "revoked!" FROM signing_keys WHERE kid = $1"#,
         kid

@@ -7,6 +7,7 @@
 //! What each request asks of accounts and sessions is kept in memory, and forgotten when it is written.
 
 mod account;
+mod audit;
 mod keys;
 mod memory;
 mod refresh;
@@ -22,7 +23,8 @@ use memory::{Memory, Touched};
 use sqlx::Pool;
 use writer::{Extent, Writer};
 
-pub use account::{Deletion, NewUser};
+pub use account::{Change, Deletion, NewUser};
+pub use audit::Search;
 pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use memory::Heard;
 pub use refresh::{Check, Current, Outcome, Return};

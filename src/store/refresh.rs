@@ -1,9 +1,11 @@
-use super::{Conn, Error, Store, memory::Touched};
-use crate::model::{Roles, Salt, SecretId, SessionId, Time, UserId};
+use super::{Conn, Error, Store, audit::append, memory::Touched};
+use crate::model::{Entry, Roles, Salt, SecretId, SessionId, Time, UserId};
 
 /// What a session's refresh tokens are checked with.
 #[derive(Debug, Clone)]
 pub struct Check {
+    /// Whose session it is.
+    pub user_id: UserId,
     /// What their MACs cover.
     pub salt: Salt,
     /// Which `SECRET_KEY` made the current one.
@@ -77,25 +79,31 @@ impl Store {
     pub async fn refresh_check(&self, id: &SessionId) -> Result<Option<Check>, Error> {
         let check = sqlx::query_as!(
             Check,
-            r#"SELECT salt AS "salt: Salt", secret_id AS "secret_id: SecretId", generation FROM sessions WHERE id = $1"#,
+            r#"SELECT user_id AS "user_id: UserId", salt AS "salt: Salt", secret_id AS "secret_id: SecretId", generation
+               FROM sessions WHERE id = $1"#,
             id
         );
         Ok(check.fetch_optional(self.readers()?).await?)
     }
 
     /// Rotates a session's refresh token, if the one that came back is the current one; ends the session if it is
-    /// one of those before.
+    /// one of those before, for which there is an entry.
     ///
     /// One statement decides who of many rotates; the transaction holds the write lock, so nothing that was
     /// answered before (an end, a disabled account) can be overtaken.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn rotate_session(&self, back: Return) -> Result<Outcome, Error> {
+    pub async fn rotate_session(&self, back: Return, reused: Entry) -> Result<Outcome, Error> {
+        // A reuse writes twice; if the second fails, the transaction is given up and the first with it.
         self.write_one(move |tx| {
             Box::pin(async move {
                 let id = back.id.clone();
-                Ok((rotate(tx, back).await?, Touched::sessions([id])))
+                let outcome = rotate(&mut *tx, back).await?;
+                if let Outcome::Reused(user_id) = &outcome {
+                    append(tx, &reused.on(user_id).about(&id)).await?;
+                }
+                Ok((outcome, Touched::sessions([id])))
             })
         })
         .await

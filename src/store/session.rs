@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::{Conn, Current, Error, Store, memory::Touched};
-use crate::model::{PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId};
+use super::{Conn, Current, Error, Store, audit::append, memory::Touched};
+use crate::model::{Entry, PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId};
 
 /// How far ahead of `now` another request's may be, in seconds: it may have come later and waited less.
 const CLOCK: i64 = 60;
@@ -35,8 +35,8 @@ impl Store {
     /// Records a login and opens its session: with the stronger hash that the login made of the same password if
     /// there is one, and with the oldest of too many sessions ended.
     ///
-    /// Answers what its tokens are made of, with the account as it is now. None: since `verified` was read, it was disabled, deleted or given another
-    /// password.
+    /// Answers what its tokens are made of, with the account as it is now. None: since `verified` was read, it was
+    /// disabled, deleted or given another password.
     ///
     /// # Errors
     /// [`Error`]
@@ -45,6 +45,7 @@ impl Store {
         new: NewSession,
         verified: PasswordHash,
         stronger: Option<PasswordHash>,
+        entry: Entry,
     ) -> Result<Option<Current>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
@@ -90,6 +91,7 @@ impl Store {
                 )
                 .fetch_all(&mut *tx)
                 .await?;
+                append(tx, &entry.on(&new.user_id).about(&new.id)).await?;
                 let touched = Touched::account(new.user_id.clone()).and(Touched::sessions(ended));
                 let current = Current {
                     user_id: new.user_id,
@@ -201,20 +203,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn end_session(&self, user_id: Option<UserId>, id: SessionId, now: Time) -> Result<bool, Error> {
-        self.write_one(move |tx| {
+    pub async fn end_session(&self, user_id: Option<UserId>, id: SessionId, entry: Entry) -> Result<bool, Error> {
+        self.write_touching(move |tx| {
             Box::pin(async move {
                 let ended = sqlx::query_scalar!(
                     r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
                        WHERE id = $1 AND (user_id = $2 OR $2 IS NULL) AND ended_at IS NULL
-                       RETURNING id AS "id!: SessionId""#,
+                       RETURNING user_id AS "user_id!: UserId""#,
                     id,
                     user_id,
-                    now
+                    entry.at
                 )
-                .fetch_optional(tx)
+                .fetch_optional(&mut *tx)
                 .await?;
-                Ok((ended.is_some(), Touched::sessions(ended)))
+                let Some(owner) = ended else { return Ok((false, Touched::nothing())) };
+                append(tx, &entry.on(&owner).about(&id)).await?;
+                Ok((true, Touched::sessions([id])))
             })
         })
         .await
@@ -225,10 +229,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn end_sessions_of(&self, user_id: UserId, except: Option<SessionId>, now: Time) -> Result<usize, Error> {
+    pub async fn end_sessions_of(
+        &self,
+        user_id: UserId,
+        except: Option<SessionId>,
+        entry: Entry,
+    ) -> Result<usize, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
-                let ended = end_all_of(tx, &user_id, except.as_ref(), now).await?;
+                let ended = end_all_of(&mut *tx, &user_id, except.as_ref(), entry.at).await?;
+                if !ended.is_empty() {
+                    append(tx, &entry.on(&user_id).times(ended.len())).await?;
+                }
                 Ok((ended.len(), Touched::sessions(ended)))
             })
         })
@@ -239,7 +251,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn end_every_session(&self, now: Time) -> Result<u64, Error> {
+    pub async fn end_every_session(&self, entry: Entry) -> Result<u64, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let ended = sqlx::query!(
@@ -247,9 +259,13 @@ impl Store {
                      SET ended_at = $1,
                          refresh_expires_at = CASE WHEN $1 < refresh_expires_at THEN $1 ELSE refresh_expires_at END
                      WHERE ended_at IS NULL",
-                    now
+                    entry.at
                 );
-                Ok((ended.execute(tx).await?.rows_affected(), Touched::anything()))
+                let count = ended.execute(&mut *tx).await?.rows_affected();
+                if count > 0 {
+                    append(tx, &entry.times(usize::try_from(count).unwrap_or(usize::MAX))).await?;
+                }
+                Ok((count, Touched::anything()))
             })
         })
         .await

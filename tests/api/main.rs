@@ -4,6 +4,7 @@
 mod account;
 mod admin;
 mod app;
+mod audit;
 mod forge;
 mod guard;
 mod http;

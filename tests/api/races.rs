@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use hallpass::{auth::account, model::User};
+use hallpass::{
+    auth::account,
+    model::{By, User},
+};
 use poem::http::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -65,8 +68,8 @@ impl End {
                 assert_eq!(answer.status, 204);
             }
             Self::Everywhere => assert_eq!(app.delete("/sessions?except=current", &other.access).await.status, 204),
-            Self::Disable => account::disable(server, now, user).await.unwrap(),
-            Self::Delete => account::delete(server, now, user).await.unwrap(),
+            Self::Disable => account::disable(server, now, &By::operator(), user).await.unwrap(),
+            Self::Delete => account::delete(server, now, &By::operator(), user).await.unwrap(),
             Self::PasswordChange => {
                 let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
                 let answer = app.call(Method::POST, "/password/change", &other.access, Some(&body)).await;
@@ -114,7 +117,7 @@ async fn no_refresh_in_flight_outlives_an_end_that_was_acknowledged() {
             };
             let (got, ()) = tokio::join!(refreshing, ending);
             if end == End::Disable {
-                account::enable(&app.app, &user).await.unwrap();
+                account::enable(&app.app, app.app.clock.now(), &By::operator(), &user).await.unwrap();
             }
             let got = got.concat();
             (ends, answered) = (ends + 1, answered + got.len() - 3);

@@ -3,7 +3,7 @@
 use hallpass::{
     app::App,
     auth::{keys, rotation},
-    model::Algorithm,
+    model::{Algorithm, By},
     store::{Follower, Revoked},
 };
 
@@ -123,9 +123,11 @@ async fn keys_that_are_all_revoked_at_once_leave_one_that_signs() {
             pending: pending_now.clone(),
             spare: keys::make(&app.app.secrets.current, Algorithm::EdDsa, now, now, 60).unwrap(),
         };
-        let store = &app.app.store;
-        let (one, two) =
-            tokio::join!(store.revoke_key(active, Some(make()), now), store.revoke_key(pending, Some(make()), now));
+        let (store, entry) = (&app.app.store, By::operator().does("signing_key_revoked", now));
+        let (one, two) = tokio::join!(
+            store.revoke_key(active, Some(make()), entry.clone()),
+            store.revoke_key(pending, Some(make()), entry)
+        );
         assert_eq!((one.unwrap(), two.unwrap()), (Revoked::Done, Revoked::Done));
         rotation::reload(&app.app).await.unwrap();
         let next = app.refresh(&pair.refresh).await;

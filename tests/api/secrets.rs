@@ -3,7 +3,7 @@
 use hallpass::{
     app::App,
     auth::{refresh::RefreshToken, session},
-    model::{SecretId, SessionId},
+    model::{By, SecretId, SessionId},
     store::Resealed,
 };
 use serde_json::json;
@@ -117,7 +117,13 @@ async fn a_secret_is_not_replaced_over_a_ring_that_has_changed() {
     // As many keys as before, but another one.
     revoke(&app, &kid).await.unwrap();
     let (old, new) = (app.app.secrets.current.id.clone(), SecretId::from_text("new".to_owned()));
-    assert!(!app.app.store.replace_secret(old.clone(), new, sealed, app.app.clock.now()).await.unwrap());
+    assert!(
+        !app.app
+            .store
+            .replace_secret(old.clone(), new, sealed, By::operator().does("secret_replaced", app.app.clock.now()))
+            .await
+            .unwrap()
+    );
     assert_eq!(app.app.store.secret().await.unwrap(), Some(old));
 }
 

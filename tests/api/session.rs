@@ -2,7 +2,7 @@
 
 use hallpass::{
     auth::random,
-    model::{Cost, PasswordHash, Salt, Time, UserId},
+    model::{By, Cost, PasswordHash, Salt, Time, UserId},
     store::NewSession,
 };
 use serde_json::json;
@@ -207,7 +207,12 @@ async fn an_account_that_changes_during_its_login_is_not_let_in() {
             user_agent: None,
             others: 49,
         };
-        app.app.store.open_session(new, hash.clone(), stronger).await.unwrap().is_some()
+        app.app
+            .store
+            .open_session(new, hash.clone(), stronger, By::operator().does("login", now))
+            .await
+            .unwrap()
+            .is_some()
     };
     assert!(open(None).await);
     app.sql("UPDATE users SET disabled_at = 1").await;

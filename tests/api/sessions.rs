@@ -306,7 +306,10 @@ async fn a_token_opens_its_own_session_alone() {
 
 #[tokio::test]
 async fn a_login_signs_the_roles_of_its_own_transaction() {
-    use hallpass::{auth::account, model::Roles};
+    use hallpass::{
+        auth::account,
+        model::{By, Roles},
+    };
     let slow = hallpass::model::Cost { memory_kib: 19_456, iterations: 8, parallelism: 1 };
     let app = TestApp::at(tempfile::tempdir().unwrap(), &[], slow).await;
     app.register("john").await;
@@ -316,7 +319,9 @@ async fn a_login_signs_the_roles_of_its_own_transaction() {
         // While the password is being hashed; if it were done sooner or later, there would be nothing to see.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         let admin = Roles::one("admin").unwrap();
-        account::change_roles(&app.app, app.app.clock.now(), &user, |roles| roles.without(&admin)).await.unwrap();
+        account::change_roles(&app.app, app.app.clock.now(), &By::operator(), &user, |roles| roles.without(&admin))
+            .await
+            .unwrap();
     };
     let (pair, ()) = tokio::join!(app.open("john"), demote);
     assert_eq!(super::forge::parts(&pair.access).1["roles"], json!(["user"]));

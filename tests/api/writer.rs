@@ -13,7 +13,7 @@ use futures_util::{
     future::{BoxFuture, join, join_all},
 };
 use hallpass::{
-    model::{SessionId, Time},
+    model::{By, SessionId, Time},
     store::{Error, Store},
 };
 use serde_json::json;
@@ -215,7 +215,10 @@ async fn a_piece_without_a_savepoint_that_fails_takes_its_transaction_with_it() 
         .await;
     let before = writes(&app).await;
     let (store, now) = (&app.app.store, app.app.clock.now());
-    let end = |id: &SessionId| store.end_session(None, id.clone(), now).map(|ended| ended.map(|ended| assert!(ended)));
+    let entry = By::operator().does("session_ended", now);
+    let end = |id: &SessionId| {
+        store.end_session(None, id.clone(), entry.clone()).map(|ended| ended.map(|ended| assert!(ended)))
+    };
     let held = Held::new(store, COUNT).await;
     let pieces: Vec<BoxFuture<Result<(), Error>>> = vec![
         write(store, COUNT).boxed(),
