@@ -155,12 +155,13 @@ pub fn lifetime(config: &Config) -> Result<i64, Error> {
 /// # Errors
 /// [`Error::StorageUnavailable`]: the ring stays as it was.
 pub async fn reload(app: &App) -> Result<(), Error> {
+    let reading = app.tokens.begin_reading();
     // Asked first: what is written while the rows are read is heard of.
     let heard = app.store.heard();
     let rows = app.store.signing_keys().await?;
     let ring = app.tokens.ring();
     if ring.is_of(&rows) {
-        app.tokens.set_ring(ring, heard);
+        app.tokens.set_ring(reading, ring, heard);
         return Ok(());
     }
     // Somebody may have deleted it.
@@ -172,12 +173,21 @@ pub async fn reload(app: &App) -> Result<(), Error> {
     for kid in ring.broken() {
         tracing::error!(event = "signing_key_broken", kid);
     }
-    let now = app.clock.now();
-    tracing::info!(event = "signing_keys_read", signing = ring.signing(now).map(|key| key.kid.as_str()));
-    // A command may have made a key without knowing how long this server's tokens live.
-    let short = ring.shorter(now, lifetime(&app.config)?);
-    app.tokens.set_ring(ring.into(), heard);
-    Ok(app.store.lengthen_keys(short, lifetime(&app.config)?).await?)
+    let signing = ring.signing(app.clock.now()).map(|key| key.kid.as_str());
+    tracing::info!(event = "signing_keys_read", signing);
+    app.tokens.set_ring(reading, ring.into(), heard);
+    Ok(())
+}
+
+/// The same, some times a second. And a command may have made a key without knowing how long this server's tokens live.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn keep(app: &App) -> Result<(), Error> {
+    reload(app).await?;
+    let ttl = lifetime(&app.config)?;
+    let short = app.tokens.ring().shorter(app.clock.now(), ttl);
+    Ok(app.store.lengthen_keys(short, ttl).await?)
 }
 
 /// What a command on keys came to nothing for.

@@ -1,6 +1,9 @@
 //! The access token: a JWT (RFC 7519) in the profile of RFC 9068, signed as a JWS (RFC 7515).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Header, crypto, encode};
@@ -34,13 +37,22 @@ const CLIENT_ID: &str = "hallpass";
 /// Issues and verifies access tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    /// The keys, and what was known to be written by others when they were read.
-    ring: RwLock<(Arc<Ring>, Option<Heard>)>,
+    ring: RwLock<Held>,
+    /// Counts the readings of the ring.
+    readings: AtomicU64,
     seen: Seen,
     issuer: String,
     audience: String,
     /// The life of a token, in seconds.
     lifetime: i64,
+}
+
+/// The keys, what was known to be written by others when they were read, and which reading it was.
+#[derive(Debug)]
+struct Held {
+    ring: Arc<Ring>,
+    heard: Option<Heard>,
+    reading: u64,
 }
 
 /// A fresh access token.
@@ -123,23 +135,39 @@ fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>,
 impl Tokens {
     /// Issues tokens that live `lifetime` seconds.
     pub fn new(ring: Ring, issuer: String, audience: String, lifetime: i64) -> Self {
-        Self { ring: RwLock::new((Arc::new(ring), None)), seen: Seen::default(), issuer, audience, lifetime }
+        Self {
+            ring: RwLock::new(Held { ring: ring.into(), heard: None, reading: 0 }),
+            readings: AtomicU64::new(0),
+            seen: Seen::default(),
+            issuer,
+            audience,
+            lifetime,
+        }
     }
 
     /// The keys of now.
     pub fn ring(&self) -> Arc<Ring> {
         // What a panic could have left behind is a whole ring.
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).ring.clone()
     }
 
     /// Whether nobody else has written since the keys were read. No, if that is not known.
     pub fn is_ring_of(&self, heard: Option<Heard>) -> bool {
-        heard.is_some() && self.ring.read().unwrap_or_else(PoisonError::into_inner).1 == heard
+        heard.is_some() && self.ring.read().unwrap_or_else(PoisonError::into_inner).heard == heard
     }
 
-    /// These keys from now on, which were read when this was known, or later.
-    pub fn set_ring(&self, ring: Arc<Ring>, heard: Option<Heard>) {
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = (ring, heard);
+    /// Begins to read the keys.
+    pub fn begin_reading(&self) -> u64 {
+        self.readings.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// These keys from now on, which were read when this was known, or later; unless a reading that began later has
+    /// ended before.
+    pub fn set_ring(&self, reading: u64, ring: Arc<Ring>, heard: Option<Heard>) {
+        let mut held = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if held.reading < reading {
+            *held = Held { ring, heard, reading };
+        }
     }
 
     /// Signs a token and verifies it. jsonwebtoken finds out at its first token what it was built without.

@@ -29,7 +29,7 @@ const KEPT: i64 = 25 * 60 * 60;
 /// Does it for as long as it is polled. Each part has a task of its own: hearing of keys waits for nothing else. A
 /// panic is a bug, and ends one run of its part, not the server.
 pub async fn run(app: Arc<App>) {
-    let hear = |app: Arc<App>, _| async move { report("signing_keys_not_read", rotation::reload(&app).await) };
+    let hear = |app: Arc<App>, _| async move { report("signing_keys_not_read", rotation::keep(&app).await) };
     let write = |app: Arc<App>, _| async move { report("uses_not_recorded", session::record_uses(&app).await) };
     let note = |app: Arc<App>, now| async move { report("refusals_not_recorded", audit::record(&app, now).await) };
     let tidy = |app: Arc<App>, now| async move { round(&app, now).await };

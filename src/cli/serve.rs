@@ -19,7 +19,9 @@ use crate::{
 const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
-    // First of all: whoever takes the wrong port leaves no database behind.
+    // A file that may not grow any more (`ulimit -f`) is one that cannot be written: an error, not the end.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    // Before the rest: whoever takes the wrong port leaves no database behind.
     let listener = bind(&config).await?;
     let app = App::build(config, Clock::System).await?;
     serve(app, listener).await
@@ -35,8 +37,6 @@ pub(super) async fn bind(config: &Config) -> Result<TcpListener, Failure> {
 pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure> {
     let app = Arc::new(app);
     let stop = stop_signal()?;
-    // A file that may not grow any more (`ulimit -f`) is one that cannot be written: an error, not the end.
-    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     if !app.config.is_https() && !app.config.host.is_loopback() {
         tracing::warn!(event = "no_tls", "PUBLIC_URL is plain http: passwords and tokens can be read on the way");
     }

@@ -5,7 +5,6 @@
 
 use std::{
     hash::Hash,
-    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,9 +16,8 @@ use quick_cache::{
     Weighter,
     sync::{Cache, GuardResult},
 };
-use sqlx::Pool;
 
-use super::{Db, Error, Store};
+use super::{Error, Store};
 use crate::model::{Account, Named, Salt, SessionId, Standing, UserId};
 
 /// How much the sessions may take, in bytes: about 1.7 million.
@@ -54,8 +52,6 @@ pub(super) struct Memory {
     heard: AtomicU64,
     /// Counts how often others have written.
     foreign: AtomicU64,
-    /// Whether the file that is read is not the one any more that others write.
-    is_lost: AtomicBool,
     /// Whether this process has written.
     has_written: AtomicBool,
 }
@@ -138,7 +134,6 @@ impl Default for Memory {
             begun: Instant::now(),
             heard: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
-            is_lost: AtomicBool::new(false),
             has_written: AtomicBool::new(false),
         }
     }
@@ -153,12 +148,6 @@ impl Memory {
         }
         let asked = asked.saturating_duration_since(self.begun).as_millis();
         self.heard.store(u64::try_from(asked).unwrap_or(u64::MAX), Ordering::Release);
-    }
-
-    /// Notes whether the database's file was deleted, moved or replaced. What is read from it then is of another time
-    /// than what others are told.
-    pub(super) fn lose(&self, is_lost: bool) {
-        self.is_lost.store(is_lost, Ordering::Release);
     }
 
     /// Forgets what a piece of work has written.
@@ -185,26 +174,12 @@ impl Memory {
 
     /// None while it is not known whether another process wrote. To ask costs a look at the clock.
     fn trusted(&self) -> Option<&Self> {
-        if self.is_lost.load(Ordering::Acquire) {
-            return None;
-        }
         let heard = self.begun + Duration::from_millis(self.heard.load(Ordering::Acquire));
         (heard.elapsed() < TRUST).then_some(self)
     }
 }
 
 impl Store {
-    /// The connections that read.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if they read a file that is gone.
-    pub(super) fn readers(&self) -> Result<&Pool<Db>, Error> {
-        if self.memory.is_lost.load(Ordering::Acquire) {
-            return Err(sqlx::Error::Io(io::Error::other("the database's files were replaced")).into());
-        }
-        Ok(&self.readers)
-    }
-
     /// How far it is known now what others have written. None: it is not.
     pub fn heard(&self) -> Option<Heard> {
         self.memory.trusted().map(|memory| Heard(memory.foreign.load(Ordering::Acquire)))

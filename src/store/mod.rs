@@ -20,6 +20,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use memory::{Memory, Touched};
+use sqlite::File;
 use sqlx::Pool;
 use writer::{Extent, Writer};
 
@@ -43,7 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    readers: Pool<Db>,
+    pool: Pool<Db>,
+    file: Arc<File>,
     writer: Writer,
     memory: Arc<Memory>,
 }
@@ -138,9 +140,19 @@ impl Store {
         .await
     }
 
+    /// The connections that read.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the file was moved, deleted or replaced: they would read on in the old one, where what
+    /// others end now lives on.
+    fn readers(&self) -> Result<&Pool<Db>, Error> {
+        self.file.check_place()?;
+        Ok(&self.pool)
+    }
+
     /// Finishes what is under way and closes the file.
     pub async fn close(&self) {
-        self.readers.close().await;
+        self.pool.close().await;
         // The last to close writes the log back into the database file.
         self.writer.close().await;
     }

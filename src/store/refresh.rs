@@ -142,10 +142,10 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
                last_used_at = CASE WHEN last_used_at < $4 THEN $4 ELSE last_used_at END,
                refresh_expires_at = CASE WHEN $6 < expires_at THEN $6 ELSE expires_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $4
-             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = sessions.user_id AND disabled_at IS NULL)
            RETURNING user_id AS "user_id!: UserId", generation AS "generation!",
-                     (SELECT username FROM users WHERE users.id = user_id) AS "username!",
-                     (SELECT roles FROM users WHERE users.id = user_id) AS "roles!: Roles",
+                     (SELECT username FROM users WHERE users.id = sessions.user_id) AS "username!",
+                     (SELECT roles FROM users WHERE users.id = sessions.user_id) AS "roles!: Roles",
                      secret_id AS "secret_id!: SecretId", refresh_expires_at AS "refresh_expires_at!: Time""#,
         id,
         generation,
@@ -162,10 +162,10 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
         r#"UPDATE sessions SET last_used_at = CASE WHEN last_used_at < $3 THEN $3 ELSE last_used_at END
            WHERE id = $1 AND generation = $2 AND ended_at IS NULL AND refresh_expires_at > $3
              AND ((rotated_at >= $4 AND rotated_at <= $6) OR (successor_used_at IS NULL AND rotated_at >= $5))
-             AND EXISTS (SELECT 1 FROM users WHERE users.id = user_id AND disabled_at IS NULL)
+             AND EXISTS (SELECT 1 FROM users WHERE users.id = sessions.user_id AND disabled_at IS NULL)
            RETURNING user_id AS "user_id!: UserId", generation AS "generation!",
-                     (SELECT username FROM users WHERE users.id = user_id) AS "username!",
-                     (SELECT roles FROM users WHERE users.id = user_id) AS "roles!: Roles",
+                     (SELECT username FROM users WHERE users.id = sessions.user_id) AS "username!",
+                     (SELECT roles FROM users WHERE users.id = sessions.user_id) AS "roles!: Roles",
                      secret_id AS "secret_id!: SecretId", refresh_expires_at AS "refresh_expires_at!: Time""#,
         id,
         next,

@@ -17,7 +17,7 @@ impl Store {
     /// [`Error`]
     pub async fn revocations(&self, since: Time) -> Result<Revocations, Error> {
         // Of one moment: a deleted account's sessions are gone, and its own entry stands for them.
-        let mut conn = self.readers.begin().await?;
+        let mut conn = self.readers()?.begin().await?;
         let sessions = sqlx::query!(
             r#"SELECT id AS "id: SessionId", ended_at AS "ended_at!: Time" FROM sessions
                WHERE ended_at >= $1 ORDER BY ended_at, id"#,

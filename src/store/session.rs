@@ -216,9 +216,11 @@ impl Store {
                 )
                 .fetch_optional(&mut *tx)
                 .await?;
-                let Some(owner) = ended else { return Ok((false, Touched::nothing())) };
-                append(tx, &entry.on(&owner).about(&id)).await?;
-                Ok((true, Touched::sessions([id])))
+                if let Some(owner) = &ended {
+                    append(tx, &entry.on(owner).about(&id)).await?;
+                }
+                // Also one that is not there any more: memory may have it.
+                Ok((ended.is_some(), Touched::sessions([id])))
             })
         })
         .await
@@ -255,10 +257,7 @@ impl Store {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let ended = sqlx::query!(
-                    "UPDATE sessions
-                     SET ended_at = $1,
-                         refresh_expires_at = CASE WHEN $1 < refresh_expires_at THEN $1 ELSE refresh_expires_at END
-                     WHERE ended_at IS NULL",
+                    "UPDATE sessions SET ended_at = $1, refresh_expires_at = $1 WHERE ended_at IS NULL",
                     entry.at
                 );
                 let count = ended.execute(&mut *tx).await?.rows_affected();
@@ -278,14 +277,16 @@ impl Store {
     pub async fn purge_sessions(&self, before: Time, at_most: i64) -> Result<u64, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
-                let purged = sqlx::query!(
-                    "DELETE FROM sessions
-                     WHERE id IN (SELECT id FROM sessions WHERE refresh_expires_at < $1 LIMIT $2)",
+                let purged = sqlx::query_scalar!(
+                    r#"DELETE FROM sessions
+                       WHERE id IN (SELECT id FROM sessions WHERE refresh_expires_at < $1 LIMIT $2)
+                       RETURNING id AS "id!: SessionId""#,
                     before,
                     at_most
-                );
-                // They have long ended, also in memory.
-                Ok((purged.execute(tx).await?.rows_affected(), Touched::nothing()))
+                )
+                .fetch_all(tx)
+                .await?;
+                Ok((purged.len() as u64, Touched::sessions(purged)))
             })
         })
         .await
@@ -309,8 +310,7 @@ pub(super) async fn end_all_of(
     now: Time,
 ) -> Result<Vec<SessionId>, Error> {
     let ended = sqlx::query_scalar!(
-        r#"UPDATE sessions
-           SET ended_at = $3, refresh_expires_at = CASE WHEN $3 < refresh_expires_at THEN $3 ELSE refresh_expires_at END
+        r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
            WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL
            RETURNING id AS "id!: SessionId""#,
         user_id,

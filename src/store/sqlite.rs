@@ -97,16 +97,16 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let place = Place::of(path).map_err(file)?;
     inspect(path).await?;
 
-    let file = File { place, options: options(path) };
+    let file = Arc::new(File { place, options: options(path) });
     let mut conn = file.connect().await.map_err(unreadable)?;
     migrate(path, &mut conn).await?;
-    let readers = readers().connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
+    let pool = readers(file.clone()).connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
     let memory = Arc::new(Memory::default());
-    Ok(Store { readers, writer: Writer::start(file, conn, memory.clone()), memory })
+    Ok(Store { pool, writer: Writer::start(file.clone(), conn, memory.clone()), file, memory })
 }
 
 /// Connections that stay: to open a file anew costs more than to keep it open.
-fn readers() -> PoolOptions<super::Db> {
+fn readers(file: Arc<File>) -> PoolOptions<super::Db> {
     PoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(PATIENCE)
@@ -114,6 +114,11 @@ fn readers() -> PoolOptions<super::Db> {
         .idle_timeout(None)
         // The next statement finds out anyway.
         .test_before_acquire(false)
+        // Opened while another file had the name, it would read that one for good.
+        .after_connect(move |_, _| {
+            let checked = file.check_place();
+            Box::pin(async move { checked })
+        })
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -145,7 +150,12 @@ impl File {
         self.options.connect().await
     }
 
-    /// Refuses files that were deleted, moved or replaced. Called once something has been read.
+    /// Refuses a database that was deleted, moved or replaced.
+    pub(super) fn check_place(&self) -> Result<(), sqlx::Error> {
+        self.place.check_database()
+    }
+
+    /// The same for the database and its log. Called once something has been read.
     pub(super) fn check(&self) -> Result<(), sqlx::Error> {
         self.place.check()
     }
@@ -200,7 +210,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 struct Place {
     path: PathBuf,
     database: (u64, u64),
-    /// The write-ahead log, as of the first write. Who deletes it deletes what was acknowledged since.
+    /// The write-ahead log, as of the first look. Who deletes it deletes what was acknowledged since.
     log: OnceLock<(u64, u64)>,
 }
 

@@ -140,7 +140,7 @@ where
 
 impl Writer {
     /// Starts the task, on a connection that has been opened.
-    pub(super) fn start(file: File, conn: Conn, memory: Arc<Memory>) -> Self {
+    pub(super) fn start(file: Arc<File>, conn: Conn, memory: Arc<Memory>) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
         let task = Task { file, conn: Some(conn), watch: Watch::default(), memory, queue, hears: true, closing: None };
         tokio::spawn(task.run());
@@ -180,7 +180,7 @@ impl Writer {
 }
 
 struct Task {
-    file: File,
+    file: Arc<File>,
     /// None: it was thrown away, and is opened anew when it is needed.
     conn: Option<Conn>,
     watch: Watch,
@@ -242,9 +242,7 @@ impl Task {
             self.conn = Some(conn);
             Ok::<_, sqlx::Error>(())
         };
-        let heard = heard.await;
-        self.memory.lose(heard.is_err() && self.file.check().is_err());
-        match (heard, self.hears) {
+        match (heard.await, self.hears) {
             (Err(error), true) => tracing::warn!(event = "database_not_heard", %error),
             (Ok(()), false) => tracing::info!(event = "database_heard"),
             _ => return,

@@ -66,7 +66,7 @@ async fn a_key_that_a_command_made_is_told_how_long_the_servers_tokens_live() {
     config.access_token_ttl = std::time::Duration::from_mins(1);
     let command = App::build_for_command(config, app.app.clock.clone()).await.unwrap();
     rotation::rotate(&command, app.app.clock.now(), 2).await.unwrap();
-    rotation::reload(&app.app).await.unwrap();
+    rotation::keep(&app.app).await.unwrap();
     assert_eq!(app.text("SELECT CAST(MIN(longest_ttl) AS TEXT) FROM signing_keys").await, "36000");
 }
 

@@ -110,7 +110,7 @@ async fn a_file_that_was_moved_away_is_neither_written_nor_believed_and_recovers
 
 /// Those that go through a whole table, each for a reason.
 const SCANS: [(&str, &str); 6] = [
-    ("UPDATE sessions\n                     SET ended_at = $1", "every session is ended"),
+    ("UPDATE sessions SET ended_at = $1", "every session is ended"),
     ("LIKE '% admin %'", "whether there is another admin: asked when one deletes the own account"),
     ("FROM users ORDER BY username_key", "user list"),
     ("signing_keys", "a handful of rows"),
