@@ -13,14 +13,14 @@ use hallpass::{
     api,
     app::App,
     auth::{
-        account::{self, Registration},
+        account::{self, Addition},
         password::Password,
         refresh, session,
         token::Grant,
     },
     clock::Clock,
     config::{Config, Values},
-    model::{By, Client, RequestId, Roles, SessionId, User},
+    model::{By, Client, RequestId, SessionId, User},
 };
 use poem::{Endpoint, Request};
 use tempfile::TempDir;
@@ -47,8 +47,8 @@ impl Server {
         let settings = [("SECRET_KEY", secret), ("DATABASE_URL", &database), ("ALGORITHM", algorithm)];
         let settings: Values = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let app = App::build(Config::from_values(&settings).unwrap(), Clock::System).await.unwrap();
-        let form = Registration { username: "john".to_owned(), password: PASSWORD.to_owned(), email: None };
-        let user = account::add(&app, app.clock.now(), &By::operator(), form, Roles::default()).await.unwrap();
+        let form = Addition { username: "john".to_owned(), password: Some(PASSWORD.to_owned()), ..Addition::default() };
+        let user = account::add(&app, app.clock.now(), &By::operator(), form).await.unwrap();
         Self { app: Arc::new(app), user, _folder: folder }
     }
 
@@ -164,8 +164,9 @@ fn rotate(criterion: &mut Criterion, runtime: &Runtime) {
     // An account has at most 50 sessions.
     let mut others = Vec::new();
     for n in 0..MANY {
-        let form = Registration { username: format!("user{n}"), password: PASSWORD.to_owned(), email: None };
-        runtime.block_on(account::add(app, app.clock.now(), &By::operator(), form, Roles::default())).unwrap();
+        let form =
+            Addition { username: format!("user{n}"), password: Some(PASSWORD.to_owned()), ..Addition::default() };
+        runtime.block_on(account::add(app, app.clock.now(), &By::operator(), form)).unwrap();
         let login = session::Login { name: format!("user{n}"), password: PASSWORD.to_owned(), user_agent: None };
         others.push(runtime.block_on(session::login(app, app.clock.now(), CLIENT, login)).unwrap().refresh_token);
     }

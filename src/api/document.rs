@@ -6,7 +6,21 @@ use serde_json::{Value, json};
 const TAGS: [&str; 5] = ["Session", "Account", "Admin", "Discovery", "Health"];
 
 /// Members that are always there and may be null. poem-openapi says of an `Option` that it may be missing.
-const NULLABLE: &[(&str, &str)] = &[("User", "email"), ("Session", "user_agent"), ("SessionPage", "next_cursor")];
+const NULLABLE: &[(&str, &str)] = &[
+    ("User", "email"),
+    ("AdminUser", "email"),
+    ("AdminUser", "disabled_at"),
+    ("AdminUser", "last_login_at"),
+    ("UserPage", "next_cursor"),
+    ("Session", "user_agent"),
+    ("SessionPage", "next_cursor"),
+    ("AuditEntry", "actor"),
+    ("AuditEntry", "target"),
+    ("AuditEntry", "address"),
+    ("AuditEntry", "request_id"),
+    ("AuditEntry", "detail"),
+    ("AuditPage", "next_cursor"),
+];
 
 /// The document with what poem-openapi cannot say: that bodies take no other members, which members may be
 /// null, that `since` is a time, that `POST /logout` takes a token, and the order of the sections.
@@ -22,6 +36,7 @@ pub fn finish(generated: &str) -> String {
         }
     }
     set(&mut document, "/components/schemas/LogoutRequest/properties/refresh_token", "nullable", json!(true));
+    set(&mut document, "/components/schemas/ChangeUserRequest/properties/email", "nullable", json!(true));
     let since = "/paths/~1.well-known~1revocations/get/parameters/0/schema";
     set(&mut document, since, "format", json!("date-time"));
     // It takes a token that has expired, too, so it is not behind the guard; and none beside a refresh token.

@@ -1,6 +1,7 @@
 //! Making accounts, and looking after them.
 
 use super::{
+    admin,
     hasher::Verdict,
     password::{InvalidPassword, Password},
     random,
@@ -9,7 +10,7 @@ use crate::{
     app::App,
     error::{Error, FieldError},
     model::{By, Client, Email, Entry, PasswordHash, Principal, Roles, Time, User, UserId, Username},
-    store::{Change, Deletion, NewUser},
+    store::{Deletion, NewUser},
 };
 
 /// What somebody types to register. The password is wiped when it has been read.
@@ -22,16 +23,31 @@ pub struct Registration {
     pub email: Option<String>,
 }
 
+/// What an operator says of a new account.
+#[derive(Default)]
+pub struct Addition {
+    /// The user name, which may be a reserved one.
+    pub username: String,
+    /// The password. None: it cannot log in until it is given one.
+    pub password: Option<String>,
+    /// An address, which proves nothing.
+    pub email: Option<String>,
+    /// What it may do.
+    pub roles: Vec<String>,
+}
+
 /// Makes an account for whoever asks.
 ///
 /// # Errors
 /// [`Error::Validation`] with all that is wrong, [`Error::UsernameTaken`], [`Error::Overloaded`],
 /// [`Error::StorageUnavailable`]
 pub async fn register(app: &App, now: Time, client: Client, form: Registration) -> Result<User, Error> {
+    let Registration { username, password, email } = form;
+    let form = Addition { username, password: Some(password), email, roles: Vec::new() };
     let new = check(app, form, Reserved::Refused)?;
     let id: UserId = random::id(now)?;
     let entry = By::user(id.clone(), client).does("register", now);
-    let user = create(app, id, new, Roles::default(), entry).await?;
+    let user = create(app, id, new, entry).await?;
     tracing::info!(event = "register", user_id = %user.id, address = %client.address);
     Ok(user)
 }
@@ -40,10 +56,10 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
 ///
 /// # Errors
 /// As [`register`].
-pub async fn add(app: &App, now: Time, by: &By, form: Registration, roles: Roles) -> Result<User, Error> {
+pub async fn add(app: &App, now: Time, by: &By, form: Addition) -> Result<User, Error> {
     let new = check(app, form, Reserved::Open)?;
-    let user = create(app, random::id(now)?, new, roles, by.does("user_added", now)).await?;
-    tracing::info!(event = "user_added", user_id = %user.id, by = actor(by));
+    let user = create(app, random::id(now)?, new, by.does("user_added", now)).await?;
+    tracing::info!(event = "user_added", user_id = %user.id, by = by.name());
     Ok(user)
 }
 
@@ -65,58 +81,11 @@ pub async fn set_password(app: &App, now: Time, by: &By, user: &User, password: 
     let password = choose_for(app, user, password, "/password")?;
     let hash = app.hasher.hash(password).await?;
     let entry = by.does("password_set", now);
-    done(app.store.set_password(user.id.clone(), hash, entry).await?, "password_set", by, user)
-}
-
-/// Refuses an account's logins and ends its sessions, from the next request on.
-///
-/// # Errors
-/// [`Error::UserNotFound`], [`Error::StorageUnavailable`]
-pub async fn disable(app: &App, now: Time, by: &By, user: &User) -> Result<(), Error> {
-    let entry = by.does("user_disabled", now);
-    changed(app.store.disable_user(user.id.clone(), entry).await?, "user_disabled", by, user)
-}
-
-/// Accepts its logins again. What ended stays ended.
-///
-/// # Errors
-/// As [`disable`].
-pub async fn enable(app: &App, now: Time, by: &By, user: &User) -> Result<(), Error> {
-    let entry = by.does("user_enabled", now);
-    changed(app.store.enable_user(user.id.clone(), entry).await?, "user_enabled", by, user)
-}
-
-/// Deletes an account for good.
-///
-/// # Errors
-/// As [`disable`].
-pub async fn delete(app: &App, now: Time, by: &By, user: &User) -> Result<(), Error> {
-    let entry = by.does("user_deleted", now);
-    done(app.store.delete_user(user.id.clone(), entry).await?, "user_deleted", by, user)
-}
-
-/// Gives an account the roles that `change` makes of those that it has.
-///
-/// # Errors
-/// As [`disable`].
-pub async fn change_roles(
-    app: &App,
-    now: Time,
-    by: &By,
-    user: &User,
-    change: impl Fn(&Roles) -> Roles,
-) -> Result<(), Error> {
-    loop {
-        let before = app.store.credentials_by_id(&user.id).await?.ok_or(Error::UserNotFound)?.user.roles;
-        let after = change(&before);
-        if after == before {
-            return Ok(());
-        }
-        // Somebody else may have changed them meanwhile.
-        if app.store.set_roles(user.id.clone(), before, after, by.does("roles_set", now)).await? {
-            return done(true, "roles_set", by, user);
-        }
+    if !app.store.set_password(user.id.clone(), hash, entry).await? {
+        return Err(Error::UserNotFound);
     }
+    tracing::info!(event = "password_set", user_id = %user.id, by = by.name());
+    Ok(())
 }
 
 /// Gives the caller another password. The current one is needed; every other session ends, this one stays.
@@ -160,7 +129,10 @@ pub async fn delete_own(
     let verified = verify_own(app, now, client, caller, password).await?;
     let entry = by.does("user_deleted", now);
     match app.store.delete_own(user.id.clone(), verified, session_id.clone(), entry).await? {
-        Deletion::Done => done(true, "user_deleted", &by, user),
+        Deletion::Done => {
+            tracing::info!(event = "user_deleted", user_id = %user.id, by = by.name());
+            Ok(())
+        }
         Deletion::LastAdmin => Err(Error::LastAdmin),
         Deletion::Changed => Err(Error::SessionEnded),
     }
@@ -185,30 +157,11 @@ async fn verify_own(
     Err(Error::WrongPassword)
 }
 
-/// Tells of a change, unless somebody deleted the account meanwhile.
-fn done(is_there: bool, event: &'static str, by: &By, user: &User) -> Result<(), Error> {
-    changed(if is_there { Change::Done } else { Change::Gone }, event, by, user)
-}
-
-/// The same of one that may have been made before.
-fn changed(change: Change, event: &'static str, by: &By, user: &User) -> Result<(), Error> {
-    match change {
-        Change::Done => tracing::info!(event, user_id = %user.id, by = actor(by)),
-        Change::Same => {}
-        Change::Gone => return Err(Error::UserNotFound),
-    }
-    Ok(())
-}
-
-/// Who did it, for the log.
-fn actor(by: &By) -> Option<&str> {
-    by.actor.as_ref().map(UserId::as_str)
-}
-
 struct Checked {
     username: Username,
-    password: Password,
+    password: Option<Password>,
     email: Option<Email>,
+    roles: Roles,
 }
 
 /// Whether the reserved names may be taken.
@@ -218,7 +171,7 @@ enum Reserved {
     Open,
 }
 
-fn check(app: &App, form: Registration, reserved: Reserved) -> Result<Checked, Error> {
+fn check(app: &App, form: Addition, reserved: Reserved) -> Result<Checked, Error> {
     let username = match Username::parse(&form.username) {
         Ok(username) if username.is_reserved() && reserved == Reserved::Refused => {
             Err(FieldError::new("/username", "is reserved"))
@@ -228,11 +181,14 @@ fn check(app: &App, form: Registration, reserved: Reserved) -> Result<Checked, E
     let email = form.email.as_deref().map(Email::parse).transpose().map_err(|why| FieldError::new("/email", why));
     let key = Username::key(&form.username).unwrap_or_default();
     let names = [&form.username, &key, form.email.as_ref().unwrap_or(&key)].map(String::as_str);
-    let password = choose(app, form.password, names).map_err(|why| FieldError::new("/password", why));
-    match (username, password, email) {
-        (Ok(username), Ok(password), Ok(email)) => Ok(Checked { username, password, email }),
-        (username, password, email) => {
-            Err(Error::Validation([username.err(), password.err(), email.err()].into_iter().flatten().collect()))
+    let password = form.password.map(|password| choose(app, password, names)).transpose();
+    let password = password.map_err(|why| FieldError::new("/password", why));
+    let roles = admin::roles(&form.roles);
+    match (username, password, email, roles) {
+        (Ok(username), Ok(password), Ok(email), Ok(roles)) => Ok(Checked { username, password, email, roles }),
+        (username, password, email, roles) => {
+            let all = [username.err(), password.err(), email.err(), roles.err()];
+            Err(Error::Validation(all.into_iter().flatten().collect()))
         }
     }
 }
@@ -251,12 +207,16 @@ fn choose_for(app: &App, user: &User, text: String, pointer: &str) -> Result<Pas
     choose(app, text, names.into_iter().flatten()).map_err(|why| Error::Validation(vec![FieldError::new(pointer, why)]))
 }
 
-async fn create(app: &App, id: UserId, new: Checked, roles: Roles, entry: Entry) -> Result<User, Error> {
+async fn create(app: &App, id: UserId, new: Checked, entry: Entry) -> Result<User, Error> {
     // Refused before the hash is paid for. The insert decides.
     if app.store.credentials(Some(new.username.as_key()), None).await?.is_some() {
         return Err(Error::UsernameTaken);
     }
-    let password_hash = app.hasher.hash(new.password).await?;
-    let new = NewUser { id, username: new.username, email: new.email, password_hash, roles, created_at: entry.at };
+    let password_hash = match new.password {
+        Some(password) => Some(app.hasher.hash(password).await?),
+        None => None,
+    };
+    let new =
+        NewUser { id, username: new.username, email: new.email, password_hash, roles: new.roles, created_at: entry.at };
     app.store.insert_user(new, entry).await?.ok_or(Error::UsernameTaken)
 }

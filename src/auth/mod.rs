@@ -1,8 +1,10 @@
 //! The rules: who may do what, and how secrets are made and checked. It knows no HTTP and no SQL.
 
 pub mod account;
+pub mod admin;
 pub mod audit;
 pub mod common;
+pub mod cursor;
 pub mod hasher;
 pub mod keys;
 pub mod password;

@@ -50,6 +50,7 @@ pub struct Derived {
     /// Its HS256 key.
     pub hs256: Key,
     pub(super) refresh: hmac::Key,
+    pub(super) cursor: hmac::Key,
     ring: RandomizedNonceKey,
 }
 
@@ -59,11 +60,13 @@ impl Derived {
         // Not the thumbprint of RFC 7638: of a secret that would be its hash.
         let kid = URL_SAFE_NO_PAD.encode(derive::<12>(secret, "hallpass/v1/hs256-kid")?);
         let refresh = derive::<32>(secret, "hallpass/v1/refresh")?;
+        let cursor = derive::<32>(secret, "hallpass/v1/cursor")?;
         let ring = derive::<32>(secret, "hallpass/v1/key-ring")?;
         Ok(Self {
             id: SecretId::from_text(URL_SAFE_NO_PAD.encode(check)),
             hs256: Key::hs256(kid, secret),
             refresh: hmac::Key::new(hmac::HMAC_SHA256, &*refresh),
+            cursor: hmac::Key::new(hmac::HMAC_SHA256, &*cursor),
             ring: RandomizedNonceKey::new(&AES_256_GCM, &*ring).map_err(|_| Error::internal("no AES-256 key"))?,
         })
     }

@@ -291,7 +291,7 @@ pub async fn end_all_of(
     except: Option<SessionId>,
 ) -> Result<(), Error> {
     let count = app.store.end_sessions_of(user_id.clone(), except, by.does("sessions_ended", now)).await?;
-    tracing::info!(event = "sessions_ended", %user_id, count, by = by.actor.as_ref().map(UserId::as_str));
+    tracing::info!(event = "sessions_ended", %user_id, count, by = by.name());
     Ok(())
 }
 

@@ -12,13 +12,14 @@ use super::{Failure, print::out, serve};
 use crate::{
     app::App,
     auth::{
-        account::{self, Registration},
-        random,
+        account::{self, Addition},
+        admin, random,
     },
     clock::Clock,
     config::{self, Config, Log, Mistakes, Values},
     error::Error,
-    model::{By, Roles},
+    model::By,
+    store::Changes,
 };
 
 const PASSWORD: &str = "demo-password-only";
@@ -97,13 +98,18 @@ impl Demo {
 async fn seed(app: &App) -> Result<(), Failure> {
     let (now, by) = (app.clock.now(), By::operator());
     for (name, roles) in [("mallory", &[][..]), ("alice", &["admin"]), ("johndoe", &[])] {
-        let form = Registration { username: name.to_owned(), password: PASSWORD.to_owned(), email: None };
-        let user = match account::add(app, now, &by, form, Roles::with(roles.iter().copied())?).await {
+        let form = Addition {
+            username: name.to_owned(),
+            password: Some(PASSWORD.to_owned()),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            ..Addition::default()
+        };
+        let user = match account::add(app, now, &by, form).await {
             Err(Error::UsernameTaken) => account::find(app, name).await?,
             added => added?,
         };
         if name == "mallory" {
-            account::disable(app, now, &by, &user).await?;
+            admin::change(app, now, &by, &user.id, Changes::disabled(true)).await?;
         }
     }
     Ok(())

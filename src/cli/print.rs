@@ -9,6 +9,7 @@ use crate::{
     auth::ring::State,
     config::Config,
     model::{SecretId, Session, StoredKey, User},
+    store::Found,
 };
 
 /// Prints a line of data.
@@ -86,15 +87,42 @@ pub(super) fn user(user: &User, as_json: bool) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn users(users: &[User], as_json: bool) -> io::Result<()> {
-    let rows: Vec<Row<'_>> = users.iter().map(Row::from).collect();
-    if as_json {
-        return json(&rows);
+/// Rows that are printed as they come: lines, or one JSON array.
+pub(super) struct Rows {
+    as_json: bool,
+    count: u64,
+}
+
+impl Rows {
+    pub(super) fn begin(as_json: bool) -> Self {
+        Self { as_json, count: 0 }
     }
-    let width = rows.iter().map(|row| row.username.chars().count()).max().unwrap_or(0);
-    rows.iter().try_for_each(|row| {
-        let state = if row.disabled_at.is_some() { "disabled" } else { "enabled" };
-        out(&format!("{}  {:<width$}  {state:<8}  {}", row.id, row.username, row.roles.join(" ")))
+
+    fn row(&mut self, data: &impl Serialize, line: impl FnOnce() -> String) -> io::Result<()> {
+        self.count += 1;
+        if !self.as_json {
+            return out(&line());
+        }
+        let before = if self.count == 1 { '[' } else { ',' };
+        out(&format!("{before}{}", serde_json::to_string(data)?))
+    }
+
+    pub(super) fn end(self) -> io::Result<()> {
+        match (self.as_json, self.count) {
+            (true, 0) => out("[]"),
+            (true, _) => out("]"),
+            (false, _) => Ok(()),
+        }
+    }
+}
+
+pub(super) fn users(rows: &mut Rows, users: &[Found]) -> io::Result<()> {
+    let width = users.iter().map(|found| found.user.username.chars().count()).max().unwrap_or(0);
+    users.iter().map(|found| Row::from(&found.user)).try_for_each(|row| {
+        rows.row(&row, || {
+            let state = if row.disabled_at.is_some() { "disabled" } else { "enabled" };
+            format!("{}  {:<width$}  {state:<8}  {}", row.id, row.username, row.roles.join(" "))
+        })
     })
 }
 

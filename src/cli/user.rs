@@ -6,9 +6,13 @@ use zeroize::Zeroizing;
 use super::{Failure, print};
 use crate::{
     app::App,
-    auth::account::{self, Registration},
+    auth::{
+        account::{self, Addition},
+        admin,
+    },
     error::Error,
     model::{By, Roles, User},
+    store::{Changes, LastAdmin, NewRoles},
 };
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +49,9 @@ pub(super) enum Command {
     Disable {
         /// The user name.
         name: String,
+        /// Even if it is the last admin that can log in.
+        #[arg(long)]
+        force: bool,
     },
     /// Accept its logins again.
     Enable {
@@ -55,6 +62,9 @@ pub(super) enum Command {
     Delete {
         /// The user name.
         name: String,
+        /// Even if it is the last admin that can log in.
+        #[arg(long)]
+        force: bool,
     },
     /// Give an account another password, asked for on the terminal or read from standard input, and end its sessions.
     SetPassword {
@@ -74,6 +84,9 @@ pub(super) enum Command {
         name: String,
         /// The role; `user` stays.
         role: String,
+        /// Even if it is the last admin that can log in.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -84,25 +97,35 @@ impl Command {
     }
 }
 
+/// How many accounts are read at once.
+const BATCH: i64 = 1_000;
+
 pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
     let (now, by) = (app.clock.now(), By::operator());
     match command {
         Command::Add { name, email, roles, json } => {
-            let roles = Roles::with(roles.iter().map(String::as_str))?;
-            let form = Registration { username: name, password: ask_password()?, email };
-            let user = account::add(app, app.clock.now(), &by, form, roles).await.map_err(explain)?;
+            // Before the password is asked for.
+            Roles::with(roles.iter().map(String::as_str))?;
+            let form = Addition { username: name, password: Some(ask_password()?), email, roles };
+            let user = account::add(app, app.clock.now(), &by, form).await.map_err(explain)?;
             print::user(&user, json)?;
         }
-        Command::List { json } => print::users(&app.store.users().await?, json)?,
+        Command::List { json } => list(app, json).await?,
         Command::Show { name, json } => print::user(&find(app, &name).await?, json)?,
-        Command::Disable { name } => account::disable(app, now, &by, &find(app, &name).await?).await?,
-        Command::Enable { name } => account::enable(app, now, &by, &find(app, &name).await?).await?,
-        Command::Delete { name } => {
+        Command::Disable { name, force } => {
+            let changes = Changes::disabled(true).with(last_admin(force));
+            admin::change(app, now, &by, &find(app, &name).await?.id, changes).await.map_err(explain)?;
+        }
+        Command::Enable { name } => {
+            let changes = Changes::disabled(false);
+            admin::change(app, now, &by, &find(app, &name).await?.id, changes).await.map_err(explain)?;
+        }
+        Command::Delete { name, force } => {
             let user = find(app, &name).await?;
             if !confirm(&format!("Delete {} for good?", user.username))? {
                 return Err("nothing was deleted".into());
             }
-            account::delete(app, app.clock.now(), &by, &user).await?;
+            admin::delete(app, app.clock.now(), &by, &user.id, last_admin(force)).await.map_err(explain)?;
         }
         Command::SetPassword { name } => {
             let user = find(app, &name).await?;
@@ -111,15 +134,33 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
             account::set_password(app, app.clock.now(), &by, &user, password).await.map_err(explain)?;
         }
         Command::Grant { name, role } => {
-            let role = Roles::one(&role)?;
-            account::change_roles(app, now, &by, &find(app, &name).await?, |roles| roles.and(&role)).await?;
+            let changes = Changes::roles(NewRoles::Add(Roles::one(&role)?));
+            admin::change(app, now, &by, &find(app, &name).await?.id, changes).await.map_err(explain)?;
         }
-        Command::Revoke { name, role } => {
-            let role = Roles::one(&role)?;
-            account::change_roles(app, now, &by, &find(app, &name).await?, |roles| roles.without(&role)).await?;
+        Command::Revoke { name, role, force } => {
+            let changes = Changes::roles(NewRoles::Remove(Roles::one(&role)?)).with(last_admin(force));
+            admin::change(app, now, &by, &find(app, &name).await?.id, changes).await.map_err(explain)?;
         }
     }
     Ok(())
+}
+
+fn last_admin(force: bool) -> LastAdmin {
+    if force { LastAdmin::MayGo } else { LastAdmin::Stays }
+}
+
+/// Prints the accounts batch by batch: there may be a million.
+async fn list(app: &App, json: bool) -> Result<(), Failure> {
+    let mut rows = print::Rows::begin(json);
+    let mut after: Option<String> = None;
+    loop {
+        let mut batch = app.store.users_named("", after.as_deref(), BATCH).await?;
+        print::users(&mut rows, &batch)?;
+        match batch.pop() {
+            Some(last) => after = Some(last.key),
+            None => return Ok(rows.end()?),
+        }
+    }
 }
 
 pub(super) async fn find(app: &App, name: &str) -> Result<User, Failure> {
@@ -138,6 +179,9 @@ fn explain(error: Error) -> Failure {
             lines.join("; ").into()
         }
         Error::UsernameTaken => "there is a user of this name".into(),
+        Error::LastAdmin => "this is the last admin that can log in: make another one first (hallpass user grant NAME \
+                             admin), or insist with --force"
+            .into(),
         other => other.into(),
     }
 }

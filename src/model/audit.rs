@@ -25,6 +25,11 @@ impl By {
         Self { actor: Some(id), client: Some(client) }
     }
 
+    /// Who it is, for the log.
+    pub fn name(&self) -> Option<&str> {
+        self.actor.as_ref().map(UserId::as_str)
+    }
+
     /// What he does, for the audit log.
     pub fn does(&self, event: &'static str, at: Time) -> Entry {
         Entry {

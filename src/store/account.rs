@@ -20,8 +20,8 @@ pub struct NewUser {
     pub username: Username,
     /// Its address, not proved.
     pub email: Option<Email>,
-    /// What its password must match.
-    pub password_hash: PasswordHash,
+    /// What its password must match. None: it cannot log in yet.
+    pub password_hash: Option<PasswordHash>,
     /// What it may do.
     pub roles: Roles,
     /// Now.
@@ -106,23 +106,6 @@ impl Store {
     pub(super) async fn read_account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
         let mut conn = self.readers()?.acquire().await?;
         Ok(by_id(&mut conn, id).await?.map(|user| Arc::new(user.into())))
-    }
-
-    /// Every account, by name.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn users(&self) -> Result<Vec<User>, Error> {
-        let rows = sqlx::query_as!(
-            User,
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
-                      roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
-                      last_login_at AS "last_login_at: Time"
-               FROM users ORDER BY username_key"#
-        )
-        .fetch_all(self.readers()?)
-        .await?;
-        Ok(rows)
     }
 
     /// Makes an account. None: the name is taken.
@@ -226,100 +209,6 @@ impl Store {
         .await
     }
 
-    /// Disables an account (the first moment stays) and ends its sessions.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn disable_user(&self, id: UserId, entry: Entry) -> Result<Change, Error> {
-        self.write_touching(move |tx| {
-            Box::pin(async move {
-                let now = entry.at;
-                let row = sqlx::query_scalar!(
-                    r#"UPDATE users SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL RETURNING id AS "id!""#,
-                    id,
-                    now
-                );
-                if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok((unchanged(tx, &id).await?, Touched::nothing()));
-                }
-                let ended = end_all_of(&mut *tx, &id, None, now).await?;
-                let last = last_issue(&mut *tx, &id, now).await?;
-                cut_off(&mut *tx, &id, last).await?;
-                append(tx, &entry.on(&id)).await?;
-                Ok((Change::Done, Touched::account(id).and(Touched::sessions(ended))))
-            })
-        })
-        .await
-    }
-
-    /// Enables an account.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn enable_user(&self, id: UserId, entry: Entry) -> Result<Change, Error> {
-        self.write_touching(move |tx| {
-            Box::pin(async move {
-                let row = sqlx::query_scalar!(
-                    r#"UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL
-                       RETURNING id AS "id!""#,
-                    id
-                );
-                if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok((unchanged(tx, &id).await?, Touched::nothing()));
-                }
-                append(tx, &entry.on(&id)).await?;
-                Ok((Change::Done, Touched::account(id)))
-            })
-        })
-        .await
-    }
-
-    /// Gives an account other roles than it had. False: since `before` was read, it got others, or was deleted.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn set_roles(&self, id: UserId, before: Roles, roles: Roles, entry: Entry) -> Result<bool, Error> {
-        self.write_touching(move |tx| {
-            Box::pin(async move {
-                let row = sqlx::query_scalar!(
-                    r#"UPDATE users SET roles = $3 WHERE id = $1 AND roles = $2 RETURNING id AS "id!""#,
-                    id,
-                    before,
-                    roles
-                );
-                if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok((false, Touched::nothing()));
-                }
-                let last = last_issue(&mut *tx, &id, entry.at).await?;
-                cut_off(&mut *tx, &id, last).await?;
-                append(tx, &entry.on(&id).about(&roles)).await?;
-                Ok((true, Touched::account(id)))
-            })
-        })
-        .await
-    }
-
-    /// Deletes an account and all that belongs to it. False: there is none.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn delete_user(&self, id: UserId, entry: Entry) -> Result<bool, Error> {
-        self.write_touching(move |tx| {
-            Box::pin(async move {
-                // Its sessions go with it.
-                let last = last_issue(&mut *tx, &id, entry.at).await?;
-                let row = sqlx::query_scalar!(r#"DELETE FROM users WHERE id = $1 RETURNING id AS "id!""#, id);
-                if row.fetch_optional(&mut *tx).await?.is_none() {
-                    return Ok((false, Touched::nothing()));
-                }
-                cut_off(&mut *tx, &id, last).await?;
-                append(tx, &entry.on(&id)).await?;
-                Ok((true, Touched::account(id)))
-            })
-        })
-        .await
-    }
-
     /// Deletes an account whose password was verified in this session, unless it is the last admin that can log in.
     ///
     /// # Errors
@@ -359,17 +248,6 @@ impl Store {
     }
 }
 
-/// What became of a change to an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It was made.
-    Done,
-    /// The account was so before.
-    Same,
-    /// There is no such account.
-    Gone,
-}
-
 /// What became of an account whose owner deleted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
@@ -381,16 +259,12 @@ pub enum Deletion {
     Changed,
 }
 
-/// Why an account was not changed: it is so already, or is not there.
-async fn unchanged(tx: &mut Conn, id: &UserId) -> Result<Change, Error> {
-    Ok(if by_id(tx, id).await?.is_some() { Change::Same } else { Change::Gone })
-}
-
 /// Whether another admin can log in.
 async fn has_other_admin(tx: &mut Conn, id: &UserId) -> Result<bool, Error> {
     let others = sqlx::query_scalar!(
-        r#"SELECT COUNT(*) AS "n!" FROM users
-           WHERE ' ' || roles || ' ' LIKE '% admin %' AND id <> $1 AND disabled_at IS NULL"#,
+        r#"SELECT COUNT(*) AS "n!" FROM users AS other
+           WHERE ' ' || other.roles || ' ' LIKE '% admin %' AND other.disabled_at IS NULL
+             AND other.password_hash IS NOT NULL AND other.id <> $1"#,
         id
     );
     Ok(others.fetch_one(tx).await? > 0)

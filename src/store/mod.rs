@@ -7,6 +7,7 @@
 //! What each request asks of accounts and sessions is kept in memory, and forgotten when it is written.
 
 mod account;
+mod admin;
 mod audit;
 mod keys;
 mod memory;
@@ -24,7 +25,8 @@ use sqlite::File;
 use sqlx::Pool;
 use writer::{Extent, Writer};
 
-pub use account::{Change, Deletion, NewUser};
+pub use account::{Deletion, NewUser};
+pub use admin::{Changed, Changes, Found, LastAdmin, NewRoles, Removal};
 pub use audit::Search;
 pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use memory::Heard;

@@ -8,9 +8,11 @@ use std::sync::{
 use hallpass::{
     api,
     app::{App, BuildError},
+    auth::admin,
     clock::Clock,
     config::{Config, Values},
-    model::Cost,
+    model::{By, Cost, Time, User},
+    store::{Changes, LastAdmin},
 };
 use poem::{
     Endpoint, EndpointExt, Request, Response,
@@ -239,6 +241,16 @@ impl TestApp {
     pub async fn verdict(&self, token: &str) -> String {
         let answer = self.get("/protected", Some(token)).await;
         if answer.status == 200 { "ok".to_owned() } else { answer.json()["code"].as_str().unwrap().to_owned() }
+    }
+
+    /// Has the operator change an account.
+    pub async fn change(&self, now: Time, user: &User, changes: Changes) {
+        admin::change(&self.app, now, &By::operator(), &user.id, changes).await.unwrap();
+    }
+
+    /// Has the operator delete an account.
+    pub async fn remove(&self, now: Time, user: &User) {
+        admin::delete(&self.app, now, &By::operator(), &user.id, LastAdmin::Stays).await.unwrap();
     }
 
     /// A connection of its own to the database file.

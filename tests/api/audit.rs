@@ -1,9 +1,9 @@
 //! The audit log: one row for each change, written with it.
 
 use hallpass::{
-    auth::{account, audit, rotation, session},
+    auth::{account, admin, audit, rotation, session},
     model::{By, Roles, SessionId, UserId},
-    store::Search,
+    store::{Changes, LastAdmin, NewRoles, Search},
 };
 use poem::http::Method;
 use serde_json::json;
@@ -109,19 +109,20 @@ async fn what_the_operator_does_is_written_once() {
     let app = TestApp::new().await;
     let (server, by) = (&app.app, By::operator());
     let mut seen = rows(&app).await.len();
-    let form = account::Registration { username: "john".to_owned(), password: PASSWORD.to_owned(), email: None };
-    let user = account::add(server, server.clock.now(), &by, form, Roles::default()).await.unwrap();
+    let (username, password) = ("john".to_owned(), Some(PASSWORD.to_owned()));
+    let form = account::Addition { username, password, ..account::Addition::default() };
+    let user = account::add(server, server.clock.now(), &by, form).await.unwrap();
     let (now, id, john) = (server.clock.now(), user.id.to_string(), &user);
     let target = Some(id.as_str());
     assert_eq!(added(&app, &mut seen).await, [row("user_added", None, target)]);
 
     let editor = Roles::one("editor").unwrap();
     for _ in 0..2 {
-        account::change_roles(server, now, &by, john, |roles| roles.and(&editor)).await.unwrap();
-        account::disable(server, now, &by, john).await.unwrap();
+        app.change(now, john, Changes::roles(NewRoles::Add(editor.clone()))).await;
+        app.change(now, john, Changes::disabled(true)).await;
     }
     for _ in 0..2 {
-        account::enable(server, now, &by, john).await.unwrap();
+        app.change(now, john, Changes::disabled(false)).await;
     }
     account::set_password(server, now, &by, john, PASSWORD.to_owned()).await.unwrap();
     let expected = ["roles_set", "user_disabled", "user_enabled", "password_set"];
@@ -139,8 +140,8 @@ async fn what_the_operator_does_is_written_once() {
     session::end_all_of(server, now, &by, &user.id, None).await.unwrap();
     let expected = [row("session_ended", None, target), row("every_session_ended", None, None)];
     assert_eq!(added(&app, &mut seen).await, expected);
-    account::delete(server, now, &by, john).await.unwrap();
-    assert!(account::delete(server, now, &by, john).await.is_err());
+    app.remove(now, john).await;
+    assert!(admin::delete(server, now, &by, &john.id, LastAdmin::Stays).await.is_err());
     assert_eq!(added(&app, &mut seen).await, [row("user_deleted", None, target)]);
 }
 
@@ -220,10 +221,10 @@ async fn no_change_is_made_of_which_no_row_can_be_written() {
         500
     );
     let editor = Roles::one("editor").unwrap();
-    assert!(account::disable(server, now, &by, &user).await.is_err());
-    assert!(account::change_roles(server, now, &by, &user, |roles| roles.and(&editor)).await.is_err());
+    assert!(admin::change(server, now, &by, &id, Changes::disabled(true)).await.is_err());
+    assert!(admin::change(server, now, &by, &id, Changes::roles(NewRoles::Add(editor))).await.is_err());
     assert!(account::set_password(server, now, &by, &user, "eight blue lanterns".to_owned()).await.is_err());
-    assert!(account::delete(server, now, &by, &user).await.is_err());
+    assert!(admin::delete(server, now, &by, &id, LastAdmin::Stays).await.is_err());
     assert!(session::end_all_of(server, now, &by, &id, None).await.is_err());
     assert!(session::end_every(server, now).await.is_err());
     assert!(rotation::revoke(server, now, &server.tokens.ring().signing(now).unwrap().kid).await.is_err());

@@ -56,8 +56,14 @@ fn the_document_names_the_operations_and_their_scheme() {
         "get /me",
         "post /password/change",
         "post /me/delete",
+        "get /admin/users",
+        "post /admin/users",
+        "get /admin/users/{id}",
+        "patch /admin/users/{id}",
+        "delete /admin/users/{id}",
         "get /admin/users/{id}/sessions",
         "delete /admin/users/{id}/sessions",
+        "get /admin/audit",
     ];
     assert_eq!(guarded, expected);
     // With a token that has expired, too, or with a refresh token alone.

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use hallpass::{
-    auth::account,
-    model::{By, User},
-};
+use hallpass::{auth::account, model::User, store::Changes};
 use poem::http::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -57,7 +54,7 @@ impl End {
 
     /// Ends the session of `victim` and answers once that is acknowledged. `other` is a session of the same account.
     async fn run(self, app: &TestApp, user: &User, victim: &Pair, other: &Pair) {
-        let (server, now) = (&app.app, app.app.clock.now());
+        let now = app.app.clock.now();
         match self {
             Self::Logout => {
                 let answer = app.call(Method::POST, "/logout", &victim.access, None).await;
@@ -68,8 +65,8 @@ impl End {
                 assert_eq!(answer.status, 204);
             }
             Self::Everywhere => assert_eq!(app.delete("/sessions?except=current", &other.access).await.status, 204),
-            Self::Disable => account::disable(server, now, &By::operator(), user).await.unwrap(),
-            Self::Delete => account::delete(server, now, &By::operator(), user).await.unwrap(),
+            Self::Disable => app.change(now, user, Changes::disabled(true)).await,
+            Self::Delete => app.remove(now, user).await,
             Self::PasswordChange => {
                 let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
                 let answer = app.call(Method::POST, "/password/change", &other.access, Some(&body)).await;
@@ -117,7 +114,7 @@ async fn no_refresh_in_flight_outlives_an_end_that_was_acknowledged() {
             };
             let (got, ()) = tokio::join!(refreshing, ending);
             if end == End::Disable {
-                account::enable(&app.app, app.app.clock.now(), &By::operator(), &user).await.unwrap();
+                app.change(app.app.clock.now(), &user, Changes::disabled(false)).await;
             }
             let got = got.concat();
             (ends, answered) = (ends + 1, answered + got.len() - 3);

@@ -3,7 +3,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use hallpass::{
     auth::account,
-    model::{By, Roles},
+    model::Roles,
+    store::{Changes, NewRoles},
 };
 use poem::{Request, http::Method};
 use serde_json::{Value, json};
@@ -72,6 +73,10 @@ async fn every_way_of_ending_is_listed() {
     assert_eq!(found, hashes);
 }
 
+fn add(role: &str) -> Changes {
+    Changes::roles(NewRoles::Add(Roles::one(role).unwrap()))
+}
+
 #[tokio::test]
 async fn an_account_is_listed_when_it_is_disabled_deleted_or_given_other_roles() {
     let app = TestApp::new().await;
@@ -79,15 +84,11 @@ async fn an_account_is_listed_when_it_is_disabled_deleted_or_given_other_roles()
         app.sleep(10);
         app.register(&format!("john{n}")).await;
         let user = account::find(&app.app, &format!("john{n}")).await.unwrap();
-        let (server, now) = (&app.app, app.app.clock.now());
+        let now = app.app.clock.now();
         match what {
-            "disable" => account::disable(server, now, &By::operator(), &user).await.unwrap(),
-            "delete" => account::delete(server, now, &By::operator(), &user).await.unwrap(),
-            _ => account::change_roles(server, now, &By::operator(), &user, |roles| {
-                roles.and(&Roles::one("editor").unwrap())
-            })
-            .await
-            .unwrap(),
+            "disable" => app.change(now, &user, Changes::disabled(true)).await,
+            "delete" => app.remove(now, &user).await,
+            _ => app.change(now, &user, add("editor")).await,
         }
         let subjects = list(&app, "").await.json()["subjects"].clone();
         // Rounded up: of two tokens of this second nobody can tell which was issued before.
@@ -97,11 +98,7 @@ async fn an_account_is_listed_when_it_is_disabled_deleted_or_given_other_roles()
     // The same roles are no change.
     let user = account::find(&app.app, "john2").await.unwrap();
     app.sleep(100);
-    account::change_roles(&app.app, app.app.clock.now(), &By::operator(), &user, |roles| {
-        roles.and(&Roles::one("editor").unwrap())
-    })
-    .await
-    .unwrap();
+    app.change(app.app.clock.now(), &user, add("editor")).await;
     assert_eq!(list(&app, "?since=2026-11-23T09:02:10Z").await.json()["subjects"], json!([]));
 }
 
@@ -117,7 +114,7 @@ async fn who_has_the_list_asks_for_what_is_newer() {
     // In the same second as the list, and after it.
     app.call(Method::POST, "/logout", &second.access, None).await;
     let user = account::find(&app.app, "john").await.unwrap();
-    account::disable(&app.app, app.app.clock.now(), &By::operator(), &user).await.unwrap();
+    app.change(app.app.clock.now(), &user, Changes::disabled(true)).await;
     let held = async |etag: &str, query: &str| {
         let path = format!("/.well-known/revocations{query}");
         let request = Request::builder().uri_str(path).header("if-none-match", etag).finish();
@@ -161,15 +158,13 @@ async fn no_token_with_the_old_roles_is_younger_than_the_entry() {
         app.sleep(2);
         let token = app.refresh(&pair.refresh).await.access;
         let user = account::find(&app.app, "john").await.unwrap();
-        account::change_roles(&app.app, before, &By::operator(), &user, |all| all.and(&Roles::one(roles).unwrap()))
-            .await
-            .unwrap();
+        app.change(before, &user, add(roles)).await;
         app.sleep(1);
         let listed = list(&app, "").await.json()["subjects"][0]["not_before"].as_str().unwrap().to_owned();
         let iat = super::forge::parts(&token).1["iat"].as_i64().unwrap();
         assert!(iat < hallpass::model::Time::parse(&listed).unwrap().unix(), "retry {retry}");
     }
-    account::delete(&app.app, before, &By::operator(), &user).await.unwrap();
+    app.remove(before, &user).await;
     app.sleep(1);
     let listed = list(&app, "").await.json()["subjects"][0]["not_before"].clone();
     assert_eq!(listed, "2026-11-23T09:00:06Z", "never earlier than it was");

@@ -313,7 +313,8 @@ async fn a_token_opens_its_own_session_alone() {
 async fn a_login_signs_the_roles_of_its_own_transaction() {
     use hallpass::{
         auth::account,
-        model::{By, Roles},
+        model::Roles,
+        store::{Changes, LastAdmin, NewRoles},
     };
     let slow = hallpass::model::Cost { memory_kib: 19_456, iterations: 8, parallelism: 1 };
     let app = TestApp::at(tempfile::tempdir().unwrap(), &[], slow).await;
@@ -323,10 +324,8 @@ async fn a_login_signs_the_roles_of_its_own_transaction() {
     let demote = async {
         // While the password is being hashed; if it were done sooner or later, there would be nothing to see.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        let admin = Roles::one("admin").unwrap();
-        account::change_roles(&app.app, app.app.clock.now(), &By::operator(), &user, |roles| roles.without(&admin))
-            .await
-            .unwrap();
+        let changes = Changes::roles(NewRoles::Remove(Roles::one("admin").unwrap())).with(LastAdmin::MayGo);
+        app.change(app.app.clock.now(), &user, changes).await;
     };
     let (pair, ()) = tokio::join!(app.open("john"), demote);
     assert_eq!(super::forge::parts(&pair.access).1["roles"], json!(["user"]));

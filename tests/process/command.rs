@@ -75,7 +75,7 @@ async fn accounts_are_looked_after_while_the_server_runs() {
     assert_eq!(listed, serde_json::json!([shown]));
     assert!(ok(&["user", "list"], "").contains("Admin"));
 
-    ok(&["user", "disable", "admin"], "");
+    ok(&["user", "disable", "admin", "--force"], "");
     assert_eq!(server.get("/me", token).await.1["code"], "session_ended");
     assert_eq!(server.login("admin", PASSWORD).await.0, 401);
     ok(&["user", "enable", "admin"], "");
@@ -86,7 +86,7 @@ async fn accounts_are_looked_after_while_the_server_runs() {
     assert_eq!(server.login("admin", "eight red lanterns").await.0, 200);
     fails(&["user", "set-password", "admin"], "passwordpassword", "is among the most common");
 
-    ok(&["user", "delete", "admin"], "");
+    ok(&["user", "delete", "admin", "--force"], "");
     assert_eq!(server.get("/me", token).await.1["code"], "user_not_found");
     assert_eq!(ok(&["user", "list"], ""), "");
     for verb in ["show", "disable", "enable", "delete", "set-password"] {

@@ -136,7 +136,11 @@ async fn what_is_done_to_an_account_ends_its_sessions_for_good() {
 #[tokio::test]
 async fn a_role_holds_for_the_token_that_is_out_and_stands_in_the_next() {
     let server = Server::start(&[]);
-    server.register("john").await;
+    for name in ["john", "jane"] {
+        server.register(name).await;
+    }
+    // Another admin, so that john need not stay one.
+    server.prints(&["user", "grant", "jane", "admin"]);
     let mut pair = server.tokens("john").await;
     for (verb, role, roles) in [
         ("grant", "editor", json!(["user", "editor"])),

@@ -1,0 +1,328 @@
+use super::{
+    Conn, Error, Store,
+    account::by_id,
+    audit::append,
+    memory::Touched,
+    revocation::cut_off,
+    session::{end_all_of, last_issue},
+};
+use crate::model::{ADMIN, By, Email, Entry, Roles, Time, User, UserId};
+
+/// What an operator changes of an account. What is not named stays.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Whether it may not log in. Its sessions end.
+    pub disabled: Option<bool>,
+    /// What it may do.
+    pub roles: Option<NewRoles>,
+    /// Its address, not proved; or none.
+    pub email: Option<Option<Email>>,
+    /// Whether there may be no admin left.
+    pub last_admin: LastAdmin,
+}
+
+impl Changes {
+    /// It may not log in, or it may again.
+    pub fn disabled(is_disabled: bool) -> Self {
+        Self { disabled: Some(is_disabled), ..Self::default() }
+    }
+
+    /// Other roles.
+    pub fn roles(new: NewRoles) -> Self {
+        Self { roles: Some(new), ..Self::default() }
+    }
+
+    /// The same, and what becomes of the last admin.
+    #[must_use]
+    pub fn with(self, last_admin: LastAdmin) -> Self {
+        Self { last_admin, ..self }
+    }
+}
+
+/// Other roles than an account has.
+#[derive(Debug, Clone)]
+pub enum NewRoles {
+    /// These, whatever they were.
+    Set(Roles),
+    /// These beside those that it has.
+    Add(Roles),
+    /// Those that it has without these.
+    Remove(Roles),
+}
+
+impl NewRoles {
+    fn of(&self, roles: &Roles) -> Roles {
+        match self {
+            Self::Set(new) => new.clone(),
+            Self::Add(new) => roles.and(new),
+            Self::Remove(old) => roles.without(old),
+        }
+    }
+}
+
+/// Whether the last admin that can log in stays one.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum LastAdmin {
+    /// He does.
+    #[default]
+    Stays,
+    /// He may go: the operator insists.
+    MayGo,
+}
+
+/// What became of changes to an account.
+#[derive(Debug, Clone)]
+pub enum Changed {
+    /// They hold: the account as it is now, and the events, one for each thing that was not so before.
+    Done(User, Vec<&'static str>),
+    /// There is no such account.
+    Gone,
+    /// No admin that can log in would be left. Nothing was changed.
+    LastAdmin,
+    /// Another account has proved the address. Nothing was changed.
+    EmailTaken,
+}
+
+/// What became of an account that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Done,
+    /// There is no such account.
+    Gone,
+    /// It is the last admin that can log in, and stays.
+    LastAdmin,
+}
+
+/// An account that was searched for, and what it was found by: its canonical name or address.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The account.
+    pub user: User,
+    /// The name or the address.
+    pub key: String,
+}
+
+/// What stands after every key of accounts that begins with a prefix.
+const END: char = '\u{10ffff}';
+
+/// Comes before every character that a key may have.
+const NEXT: char = '\u{1}';
+
+impl Store {
+    /// Accounts whose canonical name begins with this, by name, after one.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn users_named(&self, prefix: &str, after: Option<&str>, at_most: i64) -> Result<Vec<Found>, Error> {
+        // One bound, so that it is the one of the index.
+        let from = after.map_or_else(|| prefix.to_owned(), |after| format!("{after}{NEXT}"));
+        let end = format!("{prefix}{END}");
+        let rows = sqlx::query!(
+            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+                      roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
+                      last_login_at AS "last_login_at: Time", username_key AS key
+               FROM users WHERE username_key >= $1 AND username_key < $2 ORDER BY username_key LIMIT $3"#,
+            from,
+            end,
+            at_most
+        )
+        .fetch_all(self.readers()?)
+        .await?;
+        let found = rows.into_iter().map(|row| Found {
+            user: User {
+                id: row.id,
+                username: row.username,
+                email: row.email,
+                email_verified_at: row.email_verified_at,
+                roles: row.roles,
+                created_at: row.created_at,
+                disabled_at: row.disabled_at,
+                last_login_at: row.last_login_at,
+            },
+            key: row.key,
+        });
+        Ok(found.collect())
+    }
+
+    /// Accounts whose canonical address begins with this and whose name does not begin with that, by address, after
+    /// one.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn users_addressed(
+        &self,
+        prefix: &str,
+        not_named: Option<&str>,
+        after: Option<(&str, &UserId)>,
+        at_most: i64,
+    ) -> Result<Vec<Found>, Error> {
+        let nobody = UserId::from_text(String::new());
+        let (from, after) = after.unwrap_or((prefix, &nobody));
+        let end = format!("{prefix}{END}");
+        let not_to = not_named.map(|prefix| format!("{prefix}{END}"));
+        let rows = sqlx::query!(
+            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+                      roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
+                      last_login_at AS "last_login_at: Time", email_key AS "key!"
+               FROM users
+               WHERE email_key IS NOT NULL AND (email_key, id) > ($1, $2) AND email_key < $3
+                 AND ($4 IS NULL OR username_key < $4 OR username_key >= $5)
+               ORDER BY email_key, id LIMIT $6"#,
+            from,
+            after,
+            end,
+            not_named,
+            not_to,
+            at_most
+        )
+        .fetch_all(self.readers()?)
+        .await?;
+        let found = rows.into_iter().map(|row| Found {
+            user: User {
+                id: row.id,
+                username: row.username,
+                email: row.email,
+                email_verified_at: row.email_verified_at,
+                roles: row.roles,
+                created_at: row.created_at,
+                disabled_at: row.disabled_at,
+                last_login_at: row.last_login_at,
+            },
+            key: row.key,
+        });
+        Ok(found.collect())
+    }
+
+    /// Changes an account: all of it, or nothing. A disabled one keeps its first moment.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn change_user(&self, id: UserId, changes: Changes, by: By, now: Time) -> Result<Changed, Error> {
+        self.write_touching(move |tx| Box::pin(async move { change(tx, id, changes, &by, now).await })).await
+    }
+
+    /// Deletes an account and all that belongs to it.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn delete_user(&self, id: UserId, last_admin: LastAdmin, entry: Entry) -> Result<Removal, Error> {
+        self.write_touching(move |tx| {
+            Box::pin(async move {
+                // Its sessions go with it.
+                let last = last_issue(&mut *tx, &id, entry.at).await?;
+                let may_go = last_admin == LastAdmin::MayGo;
+                let row = sqlx::query_scalar!(
+                    r#"DELETE FROM users
+                       WHERE id = $1
+                         AND ($2 OR NOT (' ' || roles || ' ' LIKE '% admin %' AND disabled_at IS NULL
+                                         AND password_hash IS NOT NULL)
+                              OR EXISTS (SELECT 1 FROM users AS other
+                                         WHERE ' ' || other.roles || ' ' LIKE '% admin %' AND other.disabled_at IS NULL
+                                           AND other.password_hash IS NOT NULL AND other.id <> $1))
+                       RETURNING id AS "id!""#,
+                    id,
+                    may_go
+                );
+                if row.fetch_optional(&mut *tx).await?.is_none() {
+                    let is_there = by_id(tx, &id).await?.is_some();
+                    return Ok((if is_there { Removal::LastAdmin } else { Removal::Gone }, Touched::nothing()));
+                }
+                cut_off(&mut *tx, &id, last).await?;
+                append(tx, &entry.on(&id)).await?;
+                Ok((Removal::Done, Touched::account(id)))
+            })
+        })
+        .await
+    }
+}
+
+async fn change(tx: &mut Conn, id: UserId, changes: Changes, by: &By, now: Time) -> Result<(Changed, Touched), Error> {
+    let left = |why| Ok((why, Touched::nothing()));
+    let Some(before) = by_id(&mut *tx, &id).await? else { return left(Changed::Gone) };
+    if let Some(Some(email)) = &changes.email
+        && is_taken(&mut *tx, &id, email).await?
+    {
+        return left(Changed::EmailTaken);
+    }
+    let roles = changes.roles.map_or_else(|| before.roles.clone(), |new| new.of(&before.roles));
+    let disabled_at = match changes.disabled {
+        Some(true) => before.disabled_at.or(Some(now)),
+        Some(false) => None,
+        None => before.disabled_at,
+    };
+    let (mut events, mut touched) = (Vec::new(), Touched::nothing());
+    if roles != before.roles || disabled_at != before.disabled_at {
+        let may_be = changes.last_admin == LastAdmin::MayGo || (roles.has(ADMIN) && disabled_at.is_none());
+        let row = sqlx::query_scalar!(
+            r#"UPDATE users SET roles = $2, disabled_at = $3
+               WHERE id = $1
+                 AND ($4 OR NOT (' ' || roles || ' ' LIKE '% admin %' AND disabled_at IS NULL
+                                 AND password_hash IS NOT NULL)
+                      OR EXISTS (SELECT 1 FROM users AS other
+                                 WHERE ' ' || other.roles || ' ' LIKE '% admin %' AND other.disabled_at IS NULL
+                                   AND other.password_hash IS NOT NULL AND other.id <> $1))
+               RETURNING id AS "id!""#,
+            id,
+            roles,
+            disabled_at,
+            may_be
+        );
+        if row.fetch_optional(&mut *tx).await?.is_none() {
+            return left(Changed::LastAdmin);
+        }
+    }
+    if disabled_at != before.disabled_at {
+        let event = if disabled_at.is_some() { "user_disabled" } else { "user_enabled" };
+        append(&mut *tx, &by.does(event, now).on(&id)).await?;
+        events.push(event);
+    }
+    if disabled_at.is_some() && before.disabled_at.is_none() {
+        touched.add(Touched::sessions(end_all_of(&mut *tx, &id, None, now).await?));
+    }
+    if roles != before.roles {
+        append(&mut *tx, &by.does("roles_set", now).on(&id).about(&roles)).await?;
+        events.push("roles_set");
+    }
+    // Tokens that are out tell of more than the account may do now.
+    if roles != before.roles || disabled_at.is_some() && before.disabled_at.is_none() {
+        let last = last_issue(&mut *tx, &id, now).await?;
+        cut_off(&mut *tx, &id, last).await?;
+    }
+    if let Some(email) = changes.email
+        && set_email(&mut *tx, &id, email.as_ref()).await?
+    {
+        append(&mut *tx, &by.does("email_set", now).on(&id)).await?;
+        events.push("email_set");
+    }
+    let after = by_id(&mut *tx, &id).await?.unwrap_or(before);
+    if !events.is_empty() {
+        touched.add(Touched::account(id));
+    }
+    Ok((Changed::Done(after, events), touched))
+}
+
+/// Whether another account has proved this address.
+async fn is_taken(tx: &mut Conn, id: &UserId, email: &Email) -> Result<bool, Error> {
+    let key = email.as_key();
+    let owners = sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "n!" FROM users WHERE email_key = $1 AND email_verified_at IS NOT NULL AND id <> $2"#,
+        key,
+        id
+    );
+    Ok(owners.fetch_one(tx).await? > 0)
+}
+
+/// Gives an account another address, which it has not proved, or none. False: it has this one.
+async fn set_email(tx: &mut Conn, id: &UserId, email: Option<&Email>) -> Result<bool, Error> {
+    let (address, key) = (email.map(Email::display), email.map(Email::as_key));
+    let row = sqlx::query_scalar!(
+        r#"UPDATE users SET email = $2, email_key = $3, email_verified_at = NULL
+           WHERE id = $1 AND COALESCE(email_key, '') <> COALESCE($3, '')
+           RETURNING id AS "id!""#,
+        id,
+        address,
+        key
+    );
+    Ok(row.fetch_optional(tx).await?.is_some())
+}
