@@ -3,6 +3,7 @@
 //! What a command prints goes to standard output, what it has to say to standard error. It ends with 0, with
 //! 1 if it failed, and with 2 if its words are off.
 
+mod audit;
 mod demo;
 mod keys;
 mod print;
@@ -61,6 +62,8 @@ enum Command {
     /// Look after the keys that sign access tokens.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Print what was done and refused, the newest first.
+    Audit(audit::Command),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -123,6 +126,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Session(command) => on_the_database(false, async |app| session::run(app, command).await),
         Command::Keys(command) => on_the_database(false, async |app| keys::run(app, command).await),
+        Command::Audit(command) => on_the_database(false, async |app| audit::run(app, command).await),
         Command::Openapi => Ok(out(&api::spec())?),
     }
 }

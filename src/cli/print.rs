@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     auth::ring::State,
     config::Config,
-    model::{SecretId, Session, StoredKey, User},
+    model::{Audited, SecretId, Session, StoredKey, User, UserId},
     store::Found,
 };
 
@@ -123,6 +123,44 @@ pub(super) fn users(rows: &mut Rows, users: &[Found]) -> io::Result<()> {
             let state = if row.disabled_at.is_some() { "disabled" } else { "enabled" };
             format!("{}  {:<width$}  {state:<8}  {}", row.id, row.username, row.roles.join(" "))
         })
+    })
+}
+
+/// A row of the audit log as the operator sees it.
+#[derive(Serialize)]
+struct AuditRow<'a> {
+    id: i64,
+    at: String,
+    event: &'a str,
+    actor: Option<&'a str>,
+    target: Option<&'a str>,
+    address: Option<&'a str>,
+    request_id: Option<&'a str>,
+    outcome: &'a str,
+    count: i64,
+    detail: Option<&'a str>,
+}
+
+pub(super) fn audited(rows: &mut Rows, row: &Audited) -> io::Result<()> {
+    let row = AuditRow {
+        id: row.id,
+        at: row.at.to_string(),
+        event: &row.event,
+        actor: row.actor.as_ref().map(UserId::as_str),
+        target: row.target.as_deref(),
+        address: row.address.as_deref(),
+        request_id: row.request_id.as_deref(),
+        outcome: &row.outcome,
+        count: row.count,
+        detail: row.detail.as_deref(),
+    };
+    rows.row(&row, || {
+        let AuditRow { at, event, outcome, count, .. } = &row;
+        let (actor, target) = (row.actor.unwrap_or("-"), row.target.unwrap_or("-"));
+        let (address, detail) = (row.address.unwrap_or("-"), row.detail.unwrap_or_default());
+        let line =
+            format!("{at}  {event:<21}  {outcome:<8}  {count:>3}  {actor:<36}  {target:<36}  {address:<15}  {detail}");
+        line.trim_end().to_owned()
     })
 }
 

@@ -1,4 +1,4 @@
-//! SIGKILL while the ring changes.
+//! SIGKILL while the ring or an account changes.
 
 use std::{
     path::Path,
@@ -98,4 +98,32 @@ async fn a_kill_at_any_moment_of_a_replacement_of_the_secret_leaves_a_usable_rin
         (current, next) = (next, current);
     }
     eprintln!("replacements that were killed: {}; of these {replaced} were done", rounds());
+}
+
+/// A change and its row in the audit log are there, or neither is.
+#[tokio::test]
+async fn a_kill_at_any_moment_of_a_change_leaves_it_written_in_the_audit_log_or_not_made() {
+    let settings = [("LOG", "error")];
+    let mut server = Server::start(&settings);
+    server.register("john").await;
+    let begun = Instant::now();
+    server.prints(&["user", "disable", "john"]);
+    let span = begun.elapsed() * 3 / 2;
+    server.stop();
+    let changes = "SELECT COUNT(*) FROM audit WHERE event IN ('user_disabled', 'user_enabled')";
+    let mut made = 1;
+    for round in 0..rounds() {
+        let is_disabled = made % 2 == 1;
+        let verb = if is_disabled { "enable" } else { "disable" };
+        let mut change = command(server.folder.path(), &["user", verb, "john"]);
+        change.env("SECRET_KEY", SECRET_KEY).envs(settings);
+        kill(change, round, span);
+        assert_eq!(database::integrity(server.folder.path()).await, "ok");
+        let after = count(server.folder.path(), changes).await;
+        assert!(after == made || after == made + 1);
+        made = after;
+        let disabled = count(server.folder.path(), "SELECT COUNT(*) FROM users WHERE disabled_at IS NOT NULL").await;
+        assert_eq!(disabled, made % 2, "round {round}");
+    }
+    eprintln!("changes that were killed: {}; of these {} were made", rounds(), made - 1);
 }

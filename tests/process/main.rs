@@ -1,6 +1,7 @@
 //! The real program: how it starts, what it prints, what it withstands, how it ends.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
+mod audit;
 mod command;
 mod damage;
 mod database;
