@@ -14,13 +14,15 @@ use hallpass::{
     app::App,
     auth::{
         account::{self, Addition},
+        limits::Limits,
         password::Password,
         refresh, session,
         token::Grant,
     },
     clock::Clock,
     config::{Config, Values},
-    model::{By, Client, RequestId, SessionId, User},
+    error::Error,
+    model::{By, Client, RequestId, SessionId, Tick, Time, User},
 };
 use poem::{Endpoint, Request};
 use tempfile::TempDir;
@@ -44,7 +46,8 @@ impl Server {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let database = format!("sqlite://{}", folder.path().join("bench.db").display());
         let secret = "only for this bench: Kq3vZr8Wt1Yx6Ud0";
-        let settings = [("SECRET_KEY", secret), ("DATABASE_URL", &database), ("ALGORITHM", algorithm)];
+        let settings =
+            [("SECRET_KEY", secret), ("DATABASE_URL", &database), ("ALGORITHM", algorithm), ("RATE_LIMITS", "off")];
         let settings: Values = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let app = App::build(Config::from_values(&settings).unwrap(), Clock::System).await.unwrap();
         let form = Addition { username: "john".to_owned(), password: Some(PASSWORD.to_owned()), ..Addition::default() };
@@ -184,12 +187,53 @@ fn rotate(criterion: &mut Criterion, runtime: &Runtime) {
     group.finish();
 }
 
+fn limits(criterion: &mut Criterion, runtime: &Runtime) {
+    let server = runtime.block_on(Server::start("HS256"));
+    let limits = Limits::new(true, Tick::from_millis(0)).unwrap();
+    let (now, mut moment, mut n) = (Time::from_unix(1), 0, 0_u32);
+    let mut next = || {
+        (n, moment) = (n.wrapping_add(1), moment + 1_000);
+        (Tick::from_millis(moment), Client { address: n.to_be_bytes().into(), ..CLIENT })
+    };
+    let mut group = criterion.benchmark_group("limits");
+    group.bench_function("a login that is refused", |bencher| {
+        let names: Vec<String> = (0..1_000_000).map(|n| format!("user{n}")).collect();
+        let mut names = names.iter().cycle();
+        bencher.iter(|| {
+            let (tick, client) = next();
+            let attempt = limits.login(tick, now, client, names.next().unwrap());
+            attempt.map(|attempt| attempt.failed(&Error::InvalidCredentials))
+        });
+    });
+    group.bench_function("a login that succeeds", |bencher| {
+        bencher.iter(|| {
+            let (tick, client) = next();
+            let mut attempt = limits.login(tick, now, client, "john").unwrap();
+            attempt.identify(&server.user.id).unwrap();
+            attempt.succeeded(&server.user);
+        });
+    });
+    group.bench_function("a login that is throttled", |bencher| {
+        let client = Client { address: Ipv4Addr::new(192, 0, 2, 1).into(), ..CLIENT };
+        let (tick, _) = next();
+        bencher.iter(|| limits.login(tick, now, client, "jane").is_ok());
+    });
+    group.bench_function("a refresh", |bencher| {
+        bencher.iter(|| {
+            let (tick, client) = next();
+            limits.refresh(tick, client).is_ok()
+        });
+    });
+    group.finish();
+}
+
 fn parts(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     hash(criterion, &runtime);
     tokens(criterion, &runtime);
     guard(criterion, &runtime);
     rotate(criterion, &runtime);
+    limits(criterion, &runtime);
 }
 
 criterion_group!(benches, parts);

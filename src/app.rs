@@ -4,6 +4,7 @@ use crate::{
     auth::{
         audit::Refusals,
         hasher::Hasher,
+        limits::Limits,
         password::Policy,
         revocation::Revocations,
         rotation::{self, Duty, KeyError},
@@ -39,6 +40,8 @@ pub struct App {
     pub revocations: Revocations,
     /// What was refused.
     pub refusals: Refusals,
+    /// How often something may be tried.
+    pub limits: Limits,
     /// Letters and pages.
     pub templates: Templates,
     /// Tells the time.
@@ -92,6 +95,7 @@ impl App {
         let tokens = Tokens::new(ring, config.public_url.clone(), config.audience.clone(), lifetime);
         let password_policy = Policy { min_length: config.password_min_length };
         let (uses, revocations, refusals) = (Uses::default(), Revocations::default(), Refusals::default());
+        let limits = Limits::new(config.rate_limits, clock.tick())?;
         Ok(Self {
             config,
             store,
@@ -102,6 +106,7 @@ impl App {
             uses,
             revocations,
             refusals,
+            limits,
             templates,
             clock,
         })

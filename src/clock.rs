@@ -2,13 +2,16 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::model::Time;
+use crate::model::{Tick, Time};
+
+/// What ticks are counted from.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Tells the time.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,14 @@ impl Clock {
         Time::from_unix(match self {
             Self::System => system(),
             Self::Fixed(at) => at.load(Ordering::Relaxed),
+        })
+    }
+
+    /// The same moment by a clock that is not set: for what asks how long ago something was.
+    pub fn tick(&self) -> Tick {
+        Tick::from_millis(match self {
+            Self::System => u64::try_from(BEGUN.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Self::Fixed(at) => u64::try_from(at.load(Ordering::Relaxed)).unwrap_or(0).saturating_mul(1_000),
         })
     }
 }

@@ -39,12 +39,17 @@ pub struct Addition {
 /// Makes an account for whoever asks.
 ///
 /// # Errors
-/// [`Error::Validation`] with all that is wrong, [`Error::UsernameTaken`], [`Error::Overloaded`],
-/// [`Error::StorageUnavailable`]
+/// [`Error::Validation`] with all that is wrong, [`Error::TooManyAttempts`], [`Error::UsernameTaken`],
+/// [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn register(app: &App, now: Time, client: Client, form: Registration) -> Result<User, Error> {
     let Registration { username, password, email } = form;
     let form = Addition { username, password: Some(password), email, roles: Vec::new() };
     let new = check(app, form, Reserved::Refused)?;
+    if !app.hasher.has_room() {
+        return Err(Error::Overloaded);
+    }
+    // Before it is told whether the name is taken.
+    app.limits.register(app.clock.tick(), client)?;
     let id: UserId = random::id(now)?;
     let entry = By::user(id.clone(), client).does("register", now);
     let user = create(app, id, new, entry).await?;
@@ -92,7 +97,7 @@ pub async fn set_password(app: &App, now: Time, by: &By, user: &User, password: 
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::WrongPassword`], [`Error::SessionEnded`] if it ended meanwhile,
-/// [`Error::Overloaded`], [`Error::StorageUnavailable`]
+/// [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn change_password(
     app: &App,
     now: Time,
@@ -117,7 +122,7 @@ pub async fn change_password(
 ///
 /// # Errors
 /// [`Error::WrongPassword`], [`Error::LastAdmin`], [`Error::SessionEnded`] if it ended meanwhile,
-/// [`Error::Overloaded`], [`Error::StorageUnavailable`]
+/// [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn delete_own(
     app: &App,
     now: Time,
@@ -140,6 +145,29 @@ pub async fn delete_own(
 
 /// The hash that the caller's password matches.
 async fn verify_own(
+    app: &App,
+    now: Time,
+    client: Client,
+    caller: &Principal,
+    password: String,
+) -> Result<PasswordHash, Error> {
+    if !app.hasher.has_room() {
+        return Err(Error::Overloaded);
+    }
+    let attempt = app.limits.own_password(app.clock.tick(), now, client, &caller.user().id)?;
+    match compare_own(app, now, client, caller, password).await {
+        Ok(stored) => {
+            attempt.passed();
+            Ok(stored)
+        }
+        Err(why) => {
+            attempt.failed(&why);
+            Err(why)
+        }
+    }
+}
+
+async fn compare_own(
     app: &App,
     now: Time,
     client: Client,

@@ -7,6 +7,7 @@ pub mod common;
 pub mod cursor;
 pub mod hasher;
 pub mod keys;
+pub mod limits;
 pub mod password;
 pub mod random;
 pub mod refresh;

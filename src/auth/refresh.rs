@@ -99,8 +99,9 @@ impl RefreshToken {
 /// tab), and for a day while nobody has used it (an answer that was lost). An older one ends its session.
 ///
 /// # Errors
-/// [`Error::InvalidRefreshToken`], [`Error::StorageUnavailable`]
+/// [`Error::InvalidRefreshToken`], [`Error::TooManyAttempts`], [`Error::StorageUnavailable`]
 pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result<Opened, Error> {
+    app.limits.refresh(app.clock.tick(), client)?;
     let refused = |reason: &'static str, session_id: Option<&SessionId>| {
         let session_id = session_id.map(SessionId::as_str);
         tracing::warn!(event = "refresh_refused", reason, session_id, address = %client.address);

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     hasher::Verdict,
+    limits::Attempt,
     password::Password,
     random,
     refresh::RefreshToken,
@@ -17,7 +18,7 @@ use crate::{
     app::App,
     error::Error,
     model::{
-        By, Client, Credentials, Email, Entry, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time,
+        By, Client, Credentials, Email, Entry, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time, User,
         UserId, Username,
     },
     store::{Current, NewSession},
@@ -60,14 +61,38 @@ pub struct Opened {
 /// Whatever refuses it, the work and the answer are the same.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
+/// [`Error::InvalidCredentials`], [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result<Opened, Error> {
-    let Login { name, password, user_agent } = login;
-    // What cannot be hashed is not looked up either: in a storm most of the work is to refuse.
+    // What cannot be hashed is neither counted nor looked up: in a storm most of the work is to refuse.
     if !app.hasher.has_room() {
         return Err(Error::Overloaded);
     }
-    let found = find(app, &name).await?;
+    let name = Typed::new(login.name);
+    let mut attempt = app.limits.login(app.clock.tick(), now, client, name.key())?;
+    match enter(app, now, client, &name, (login.password, login.user_agent), &mut attempt).await {
+        Ok((opened, user)) => {
+            attempt.succeeded(&user);
+            Ok(opened)
+        }
+        Err(why) => {
+            attempt.failed(&why);
+            Err(why)
+        }
+    }
+}
+
+async fn enter(
+    app: &App,
+    now: Time,
+    client: Client,
+    name: &Typed,
+    (password, user_agent): (String, Option<String>),
+    attempt: &mut Attempt<'_>,
+) -> Result<(Opened, User), Error> {
+    let found = name.find(app).await?;
+    if let Some(found) = &found {
+        attempt.identify(&found.user.id)?;
+    }
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let password = Password::parse(password).ok();
     // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
@@ -100,14 +125,30 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
     let entry = By::user(new.user_id.clone(), client).does("login", now);
     let current = app.store.open_session(new, stored, stronger, entry).await?.ok_or_else(|| refused("changed"))?;
     tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
-    opened(app, now, &id, &current, &salt)
+    Ok((opened(app, now, &id, &current, &salt)?, account.user.clone()))
 }
 
-/// A name with an `@` is an address, any other a user name: neither can be the other. What can be neither is
-/// looked for all the same, and not found.
-async fn find(app: &App, name: &str) -> Result<Option<Credentials>, Error> {
-    let (username, email) = (Username::key(name).ok(), Email::parse(name).ok());
-    Ok(app.store.credentials(username.as_deref(), email.as_ref().map(Email::as_key)).await?)
+/// What somebody typed into the field of the name. With an `@` it is an address, otherwise a user name: neither can be
+/// the other. What can be neither is counted and looked for all the same, and not found.
+struct Typed {
+    text: String,
+    username: Option<String>,
+    email: Option<Email>,
+}
+
+impl Typed {
+    fn new(text: String) -> Self {
+        Self { username: Username::key(&text).ok(), email: Email::parse(&text).ok(), text }
+    }
+
+    /// The same for every spelling of it.
+    fn key(&self) -> &str {
+        self.username.as_deref().or(self.email.as_ref().map(Email::as_key)).unwrap_or(&self.text)
+    }
+
+    async fn find(&self, app: &App) -> Result<Option<Credentials>, Error> {
+        Ok(app.store.credentials(self.username.as_deref(), self.email.as_ref().map(Email::as_key)).await?)
+    }
 }
 
 /// A login does not fail because its hash could not be renewed: the next one will try again.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{audit, rotation, session};
+use super::{audit, limits, rotation, session};
 use crate::{app::App, error::Error, model::Time};
 
 /// How often the ring is read again: what a command changes holds within a second.
@@ -33,7 +33,9 @@ pub async fn run(app: Arc<App>) {
     let write = |app: Arc<App>, _| async move { report("uses_not_recorded", session::record_uses(&app).await) };
     let note = |app: Arc<App>, now| async move { report("refusals_not_recorded", audit::record(&app, now).await) };
     let tidy = |app: Arc<App>, now| async move { round(&app, now).await };
+    let recall = async { report("known_addresses_not_read", limits::recall(&app, app.clock.now()).await) };
     tokio::join!(
+        recall,
         again_and_again(&app, HEARING, hear),
         again_and_again(&app, USES, write),
         again_and_again(&app, REFUSALS, note),

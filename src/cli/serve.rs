@@ -43,6 +43,9 @@ pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure
     if std::fs::metadata(&app.config.database)?.permissions().mode() & 0o077 != 0 {
         tracing::warn!(event = "database_readable_by_others", "the database file should have mode 0600");
     }
+    if !app.config.rate_limits {
+        tracing::warn!(event = "no_limits", "RATE_LIMITS is off: passwords can be guessed as fast as they are hashed");
+    }
     tracing::info!(
         event = "start",
         version = env!("CARGO_PKG_VERSION"),

@@ -24,7 +24,7 @@ pub use ids::{SessionId, UserId};
 pub use key::StoredKey;
 pub use roles::{ADMIN, InvalidRole, Roles};
 pub use session::{Named, Principal, Salt, SecretId, Session, Standing};
-pub use time::Time;
+pub use time::{Tick, Time};
 pub use username::{InvalidName, Username};
 
 /// An account, without its secrets.

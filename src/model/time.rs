@@ -39,6 +39,23 @@ impl fmt::Display for Time {
     }
 }
 
+/// A moment by a clock that neither jumps nor steps back: how long something took is told by two of them, whatever
+/// somebody does to the time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// Milliseconds since some moment, always the same one.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since an earlier tick.
+    pub const fn millis_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Time;

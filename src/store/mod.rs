@@ -32,7 +32,7 @@ pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use memory::Heard;
 pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;
-pub use session::NewSession;
+pub use session::{Login, NewSession};
 pub use sqlite::OpenError;
 
 /// The engine.

@@ -31,6 +31,23 @@ pub struct NewSession {
     pub others: i64,
 }
 
+/// A login that opened a session.
+#[derive(Debug)]
+pub struct Login {
+    /// The session.
+    pub session_id: SessionId,
+    /// The account.
+    pub user_id: UserId,
+    /// Its name, as it is compared.
+    pub username_key: String,
+    /// Its address, as it is compared, if it is proved.
+    pub email_key: Option<String>,
+    /// When.
+    pub at: Time,
+    /// From where.
+    pub ip: String,
+}
+
 impl Store {
     /// Records a login and opens its session: with the stronger hash that the login made of the same password if
     /// there is one, and with the oldest of too many sessions ended.
@@ -163,6 +180,26 @@ impl Store {
             now
         );
         Ok(sessions.fetch_all(self.readers()?).await?)
+    }
+
+    /// The logins before that of a session, or the last ones: at most so many, the newest first.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn logins_before(&self, session: Option<SessionId>, at_most: i64) -> Result<Vec<Login>, Error> {
+        // Ids are in the order of their time (UUIDv7), and all before this one.
+        let before = session.unwrap_or_else(|| SessionId::from_text("~".to_owned()));
+        let logins = sqlx::query_as!(
+            Login,
+            r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", s.created_at AS "at: Time", s.ip,
+                      u.username_key,
+                      CASE WHEN u.email_verified_at IS NOT NULL THEN u.email_key END AS "email_key?: String"
+               FROM sessions s JOIN users u ON u.id = s.user_id
+               WHERE s.id < $1 ORDER BY s.id DESC LIMIT $2"#,
+            before,
+            at_most
+        );
+        Ok(logins.fetch_all(&self.readers).await?)
     }
 
     /// Every session that is alive, with its account's name, the newest first.

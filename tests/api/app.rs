@@ -96,8 +96,8 @@ impl TestApp {
         clock: Arc<AtomicI64>,
     ) -> Result<App, BuildError> {
         let database = format!("sqlite://{}", folder.path().join("test.db").display());
-        let mut values: Values =
-            [("SECRET_KEY", SECRET_KEY), ("DATABASE_URL", &database)].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        let defaults = [("SECRET_KEY", SECRET_KEY), ("DATABASE_URL", &database), ("RATE_LIMITS", "off")];
+        let mut values: Values = defaults.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         values.extend(settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
         let mut config = Config::from_values(&values).unwrap();
         // Below what the settings take: a hash of a test is not to be secure, but quick.

@@ -9,6 +9,7 @@ mod forge;
 mod guard;
 mod http;
 mod keys;
+mod limits;
 mod openapi;
 mod races;
 mod refresh;

@@ -31,6 +31,29 @@ async fn a_request_is_one_line_with_its_route_and_its_id() {
 }
 
 #[tokio::test]
+async fn what_is_throttled_is_an_event_and_so_is_a_server_without_limits() {
+    let server = Server::start(&[("RATE_LIMITS", "on")]);
+    for n in 0..12 {
+        let (status, problem) = server.login("canary", "wrong").await;
+        assert_eq!(status, if n < 10 { 401 } else { 429 }, "{problem}");
+    }
+    let log = server.whole_log();
+    let events = |log: &str, name: &str| -> Vec<Value> {
+        log.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &Value| line["event"] == name)
+            .collect()
+    };
+    let throttled = events(&log, "throttled");
+    assert_eq!(throttled.len(), 2, "{log}");
+    assert_eq!((&throttled[0]["limit"], &throttled[0]["address"]), (&json!("passwords"), &json!("127.0.0.1")));
+    assert!(throttled[0]["span"]["id"].is_string() && events(&log, "no_limits").is_empty() && !log.contains("canary"));
+
+    let server = Server::start(&[("RATE_LIMITS", "off")]);
+    assert_eq!(events(&server.log(), "no_limits").len(), 1);
+}
+
+#[tokio::test]
 async fn what_matters_for_security_is_an_event_with_a_code() {
     let server = Server::start(&[]);
     let user = server.register("john").await;

@@ -54,7 +54,8 @@ pub fn limited(limit: &str, settings: &[(&str, &str)]) -> Server {
     let mut command = Command::new("sh");
     let script = format!("{limit}; exec \"$0\" serve");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_hallpass")]).current_dir(folder.path());
-    command.env_clear().env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).envs(settings.iter().copied());
+    command.env_clear().env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).env("RATE_LIMITS", "off");
+    command.envs(settings.iter().copied());
     Server::spawn(command, folder, port)
 }
 
@@ -100,7 +101,8 @@ impl Server {
     pub fn start_in(folder: TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let port = free_port();
         let mut command = command(folder.path(), arguments);
-        command.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).envs(settings.iter().copied());
+        command.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).env("RATE_LIMITS", "off");
+        command.envs(settings.iter().copied());
         Self::spawn(command, folder, port)
     }
 
@@ -162,7 +164,8 @@ impl Server {
     pub fn serve(&self, settings: &[(&str, &str)]) -> Command {
         let append = |name| OpenOptions::new().append(true).open(self.folder.path().join(name)).unwrap();
         let mut command = command(self.folder.path(), &["serve"]);
-        command.env("SECRET_KEY", SECRET_KEY).env("PORT", self.port.to_string()).envs(settings.iter().copied());
+        command.env("SECRET_KEY", SECRET_KEY).env("PORT", self.port.to_string()).env("RATE_LIMITS", "off");
+        command.envs(settings.iter().copied());
         command.stdout(append("out")).stderr(append("log"));
         command
     }

@@ -1,0 +1,304 @@
+//! How often something may be tried: in memory of fixed size, before anything is looked up, and for names that do not
+//! exist as for those that do.
+//!
+//! An address is limited by what it asks for, an account by the failures on it, wherever they come from. The tables are
+//! sketches under a random key: no flood of names or addresses makes one forget what was counted. At worst somebody is
+//! slowed whose cells others share.
+
+mod buckets;
+mod failures;
+mod known;
+mod mark;
+
+use std::fmt;
+
+use buckets::{Buckets, Rate, SECOND};
+use failures::{Counted, Failures};
+use known::{Known, REMEMBERED};
+use mark::{Mark, Marker, Network, Subject};
+
+use crate::{
+    app::App,
+    error::Error,
+    model::{Client, Email, Tick, Time, User, UserId, Username},
+};
+
+const MINUTE: u32 = 60 * SECOND;
+
+/// Logins and other checks of a password, from an address: 10, then 10 a minute.
+const PASSWORDS: Rate = Rate { burst: 10, every: MINUTE / 10 };
+
+/// Registrations from an address: 5, then 10 an hour.
+const REGISTRATIONS: Rate = Rate { burst: 5, every: 6 * MINUTE };
+
+/// Refreshes from an address: 150 in 5 minutes.
+const REFRESHES: Rate = Rate { burst: 150, every: 2 * SECOND };
+
+/// Mailed codes and links that come back from an address: 10 a minute.
+const CODES: Rate = Rate { burst: 10, every: MINUTE / 10 };
+
+/// Mails that are asked for from an address: 10, then 30 an hour.
+const MAILS_FROM: Rate = Rate { burst: 10, every: 2 * MINUTE };
+
+/// Mails to an address: 3, then one an hour.
+const MAILS_TO: Rate = Rate { burst: 3, every: 60 * MINUTE };
+
+/// How many sessions are read at a start, and how many at once.
+const RECALLED: usize = 200_000;
+const PAGE: i64 = 500;
+
+/// What is limited. With `RATE_LIMITS=off`, nothing.
+pub struct Limits(Option<Box<Tables>>);
+
+/// 5 tables of 4 MiB, one of 8, one of 16, and what is known: 76 MiB at most, of which no flood fills more than 44.
+struct Tables {
+    marker: Marker,
+    begun: Tick,
+    passwords: Buckets,
+    registrations: Buckets,
+    refreshes: Buckets,
+    codes: Buckets,
+    mails_from: Buckets,
+    mails_to: Buckets,
+    failures: Failures,
+    known: Known,
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Limits(on)" } else { "Limits(off)" })
+    }
+}
+
+impl Limits {
+    /// From the tick `begun` on.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the system has no random bytes.
+    pub fn new(are_on: bool, begun: Tick) -> Result<Self, Error> {
+        if !are_on {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(Box::new(Tables {
+            marker: Marker::new()?,
+            begun,
+            passwords: Buckets::new(PASSWORDS, 19),
+            registrations: Buckets::new(REGISTRATIONS, 19),
+            refreshes: Buckets::new(REFRESHES, 19),
+            codes: Buckets::new(CODES, 19),
+            mails_from: Buckets::new(MAILS_FROM, 19),
+            mails_to: Buckets::new(MAILS_TO, 20),
+            failures: Failures::new(),
+            known: Known::new(),
+        }))))
+    }
+
+    /// Whether one more account may be made from this address.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`]
+    pub fn register(&self, tick: Tick, client: Client) -> Result<(), Error> {
+        self.0.as_ref().map_or(Ok(()), |tables| tables.from(&tables.registrations, "registrations", tick, client))
+    }
+
+    /// Whether one more refresh token is looked at from this address.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`]
+    pub fn refresh(&self, tick: Tick, client: Client) -> Result<(), Error> {
+        self.0.as_ref().map_or(Ok(()), |tables| tables.from(&tables.refreshes, "refreshes", tick, client))
+    }
+
+    /// Whether one more mailed code or link is looked at from this address.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`]
+    pub fn code(&self, tick: Tick, client: Client) -> Result<(), Error> {
+        self.0.as_ref().map_or(Ok(()), |tables| tables.from(&tables.codes, "codes", tick, client))
+    }
+
+    /// Whether one more mail may be asked for from this address. The answer to whoever asks is the same.
+    pub fn mail_from(&self, tick: Tick, client: Client) -> bool {
+        self.0.as_ref().is_none_or(|tables| tables.from(&tables.mails_from, "mails_from", tick, client).is_ok())
+    }
+
+    /// Whether one more mail may go to this address, in its canonical form. The answer to whoever asks is the same.
+    pub fn mail_to(&self, tick: Tick, key: &str) -> bool {
+        let Some(tables) = &self.0 else { return true };
+        let may = tables.mails_to.take(tables.now(tick), tables.marker.mark(&Subject::Recipient(key))).is_ok();
+        if !may {
+            tracing::warn!(event = "throttled", limit = "mails_to");
+        }
+        may
+    }
+
+    /// Begins a login with this name, in its canonical form. It counts as a failure until it has ended otherwise.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`]
+    pub fn login(&self, tick: Tick, now: Time, client: Client, name: &str) -> Result<Attempt<'_>, Error> {
+        let Some(tables) = &self.0 else { return Ok(Attempt(None)) };
+        tables.from(&tables.passwords, "passwords", tick, client)?;
+        let mut begun = Begun::new(tables, tick, now, client);
+        begun.count_at(&Subject::Name(name), &Subject::NameAt(name, client.address.into()))?;
+        Ok(Attempt(Some(begun)))
+    }
+
+    /// Begins to check the password of somebody who holds a token of this account. Counted apart from logins: who holds
+    /// none cannot use it up.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`]
+    pub fn own_password(&self, tick: Tick, now: Time, client: Client, id: &UserId) -> Result<Attempt<'_>, Error> {
+        let Some(tables) = &self.0 else { return Ok(Attempt(None)) };
+        tables.from(&tables.passwords, "passwords", tick, client)?;
+        let mut begun = Begun::new(tables, tick, now, client);
+        begun.count(tables.marker.mark(&Subject::Own(id.as_str())))?;
+        Ok(Attempt(Some(begun)))
+    }
+}
+
+impl Tables {
+    fn now(&self, tick: Tick) -> u32 {
+        let ticks = tick.millis_since(self.begun).saturating_mul(u64::from(SECOND)) / 1_000;
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
+    fn from(&self, buckets: &Buckets, limit: &'static str, tick: Tick, client: Client) -> Result<(), Error> {
+        let mark = self.marker.mark(&Subject::Address(client.address.into()));
+        buckets.take(self.now(tick), mark).map_err(|wait| too_many(limit, wait, client))
+    }
+
+    /// Notes that an account of these names logged in from here.
+    fn note<'a>(&self, at: Time, id: &UserId, names: impl Iterator<Item = &'a str>, here: Network) {
+        self.known.note(at, self.marker.mark(&Subject::AccountAt(id.as_str(), here)));
+        for name in names {
+            self.known.note(at, self.marker.mark(&Subject::NameAt(name, here)));
+        }
+    }
+}
+
+fn too_many(limit: &'static str, wait: u32, client: Client) -> Error {
+    // Not the name: people type their password into that field.
+    tracing::warn!(event = "throttled", limit, address = %client.address);
+    Error::TooManyAttempts { retry_after: wait.div_ceil(SECOND).max(1) }
+}
+
+/// An attempt at a password. Counted from its beginning; one that is dropped, because the client hung up or waited too
+/// long, stays counted.
+#[must_use]
+pub struct Attempt<'a>(Option<Begun<'a>>);
+
+struct Begun<'a> {
+    tables: &'a Tables,
+    tick: u32,
+    now: Time,
+    client: Client,
+    counted: Vec<Counted>,
+}
+
+impl<'a> Begun<'a> {
+    fn new(tables: &'a Tables, tick: Tick, now: Time, client: Client) -> Self {
+        Self { tables, tick: tables.now(tick), now, client, counted: Vec::with_capacity(2) }
+    }
+
+    fn count(&mut self, mark: Mark) -> Result<(), Error> {
+        let counted = self.tables.failures.count(self.tick, mark);
+        self.counted.push(counted.map_err(|wait| too_many("failures", wait, self.client))?);
+        Ok(())
+    }
+
+    /// Counts by `here` what comes from where the account has logged in, and by `anywhere` what does not: an attack from
+    /// elsewhere does not delay the owner.
+    fn count_at(&mut self, anywhere: &Subject, here: &Subject) -> Result<(), Error> {
+        let here = self.tables.marker.mark(here);
+        let is_known = self.tables.known.has(self.now, here);
+        self.count(if is_known { here } else { self.tables.marker.mark(anywhere) })
+    }
+
+    fn give_back(&self) {
+        for counted in &self.counted {
+            self.tables.failures.give_back(*counted);
+        }
+    }
+
+    fn clear(&self, subject: &Subject) {
+        self.tables.failures.clear(self.tick, self.tables.marker.mark(subject));
+    }
+}
+
+impl Attempt<'_> {
+    /// Counts it for the account that has the name, too: its name and its address have one count between them.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`]
+    pub fn identify(&mut self, id: &UserId) -> Result<(), Error> {
+        let Some(begun) = &mut self.0 else { return Ok(()) };
+        let network = begun.client.address.into();
+        begun.count_at(&Subject::Account(id.as_str()), &Subject::AccountAt(id.as_str(), network))
+    }
+
+    /// The password of a login was right: nothing is counted for the account any more, and its address is known.
+    pub fn succeeded(self, user: &User) {
+        let Some(begun) = self.0 else { return };
+        let (id, network) = (user.id.as_str(), begun.client.address.into());
+        let names = names(user);
+        begun.give_back();
+        for subject in [Subject::Account(id), Subject::AccountAt(id, network)] {
+            begun.clear(&subject);
+        }
+        for name in &names {
+            begun.clear(&Subject::Name(name));
+            begun.clear(&Subject::NameAt(name, network));
+        }
+        begun.tables.note(begun.now, &user.id, names.iter().map(String::as_str), network);
+    }
+
+    /// The password of a caller was right.
+    pub fn passed(self) {
+        let Some(begun) = self.0 else { return };
+        begun.give_back();
+        for counted in &begun.counted {
+            begun.tables.failures.clear(begun.tick, counted.mark);
+        }
+    }
+
+    /// It was refused. What was answered by a look at the password stays counted; of anything else nobody learnt what he
+    /// wanted to know, and it is given back: an overloaded server slows nobody down afterwards.
+    pub fn failed(self, why: &Error) {
+        let Some(begun) = self.0 else { return };
+        if !matches!(why, Error::InvalidCredentials | Error::WrongPassword) {
+            begun.give_back();
+        }
+    }
+}
+
+/// The names by which an account can be found, as they are compared.
+fn names(user: &User) -> Vec<String> {
+    let email = user.email.as_deref().filter(|_| user.email_verified_at.is_some());
+    let email = email.and_then(|email| Email::parse(email).ok()).map(|email| email.as_key().to_owned());
+    [Username::key(&user.username).ok(), email].into_iter().flatten().collect()
+}
+
+/// Reads from which addresses accounts have logged in lately, as far as the sessions tell: the newest first.
+///
+/// # Errors
+/// [`Error::StorageUnavailable`]
+pub async fn recall(app: &App, now: Time) -> Result<(), Error> {
+    let Some(tables) = &app.limits.0 else { return Ok(()) };
+    let mut before = None;
+    for _ in 0..RECALLED / usize::try_from(PAGE).map_err(Error::internal)? {
+        let logins = app.store.logins_before(before, PAGE).await?;
+        for login in &logins {
+            if let Ok(address) = login.ip.parse::<std::net::IpAddr>() {
+                let names = [Some(login.username_key.as_str()), login.email_key.as_deref()];
+                tables.note(login.at, &login.user_id, names.into_iter().flatten(), address.into());
+            }
+        }
+        match logins.into_iter().next_back() {
+            Some(last) if last.at.plus(REMEMBERED) > now => before = Some(last.session_id),
+            _ => break,
+        }
+    }
+    Ok(())
+}
