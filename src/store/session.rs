@@ -199,7 +199,7 @@ impl Store {
             before,
             at_most
         );
-        Ok(logins.fetch_all(&self.readers).await?)
+        Ok(logins.fetch_all(self.readers()?).await?)
     }
 
     /// Every session that is alive, with its account's name, the newest first.
