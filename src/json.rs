@@ -1,11 +1,14 @@
-//! JSON of strangers, before anything reads it.
+//! JSON of strangers.
 
 use std::{collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
+use serde_path_to_error::Segment;
+
+use crate::error::FieldError;
 
 /// What stands outermost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,64 @@ pub fn check(bytes: &[u8]) -> Result<Shape, Defect> {
         Err(error) if error.to_string().starts_with("number out of range") => Err(Defect::OutOfRange),
         Err(_) => Err(Defect::Malformed),
     }
+}
+
+/// Why it is not what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// It is not read at all.
+    Defect(Defect),
+    /// JSON, but no object.
+    NoObject,
+    /// An object with a member that is not known.
+    Unknown,
+    /// An object with a member of another type, or without one that it needs. Holds nothing of what was read.
+    Member(FieldError),
+}
+
+/// Reads an object.
+///
+/// # Errors
+/// [`Misfit`]
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misfit> {
+    match check(bytes) {
+        Ok(Shape::Object) => {}
+        // serde reads an array as a struct, member by member.
+        Ok(Shape::Other) => return Err(Misfit::NoObject),
+        Err(defect) => return Err(Misfit::Defect(defect)),
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| explain(pointer(error.path()), &error.inner().to_string()))
+}
+
+/// Says in our own words what serde found: its text names types of this program, and may hold the value.
+fn explain(pointer: String, text: &str) -> Misfit {
+    if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        return Misfit::Member(FieldError::new(format!("/{name}"), "is required"));
+    }
+    if text.starts_with("unknown field") {
+        return Misfit::Unknown;
+    }
+    let wanted =
+        ["a string", "a boolean", "a sequence"].into_iter().find(|kind| text.contains(&format!("expected {kind}")));
+    let detail = match wanted {
+        Some("a sequence") => "must be an array",
+        Some("a boolean") => "must be true or false",
+        Some(_) => "must be a string",
+        None => return Misfit::NoObject,
+    };
+    Misfit::Member(FieldError::new(pointer, detail))
+}
+
+/// RFC 6901. The names are those of our own types: what they do not know is refused before it is entered.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let step = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{key}"),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    };
+    path.iter().map(step).collect()
 }
 
 /// Any JSON in which no object has a name twice. Parsers disagree on which one counts (RFC 8259, section 4).

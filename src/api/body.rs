@@ -17,13 +17,12 @@ use poem_openapi::{
     types::Type,
 };
 use serde::de::DeserializeOwned;
-use serde_path_to_error::Segment;
 use zeroize::Zeroizing;
 
 use super::problem::{Code, Problem};
 use crate::{
     error::{Error, FieldError},
-    json::{self, Defect, Shape},
+    json::{self, Defect, Misfit},
 };
 
 /// The most bytes of a body.
@@ -130,58 +129,23 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
-const NO_OBJECT: &str = "must be an object with the members of this operation";
-
 fn malformed(detail: &'static str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, detail)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    match json::check(bytes) {
-        Ok(Shape::Object) => {}
-        // serde reads an array as a struct, member by member.
-        Ok(Shape::Other) => return Err(Error::Validation(vec![FieldError::new("", NO_OBJECT)]).into()),
-        // JSON, and nothing that an operation takes.
-        Err(Defect::OutOfRange) => {
-            return Err(Error::Validation(vec![FieldError::new("", "has a number that is out of range")]).into());
-        }
-        Err(Defect::Twice) => return Err(malformed("A member is given twice")),
-        Err(Defect::Malformed) => return Err(malformed("The body is not JSON")),
-    }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = explain(pointer(error.path()), &error.inner().to_string());
+    json::read(bytes).map_err(|misfit| {
+        let field = match misfit {
+            Misfit::Defect(Defect::Twice) => return malformed("A member is given twice"),
+            Misfit::Defect(Defect::Malformed) => return malformed("The body is not JSON"),
+            // JSON, and nothing that an operation takes.
+            Misfit::Defect(Defect::OutOfRange) => FieldError::new("", "has a number that is out of range"),
+            Misfit::NoObject => FieldError::new("", "must be an object with the members of this operation"),
+            Misfit::Unknown => FieldError::new("", "has a member that the operation does not know"),
+            Misfit::Member(field) => field,
+        };
         Error::Validation(vec![field]).into()
     })
-}
-
-/// Says in our own words what serde found: its text names types of this program, and may hold the value.
-fn explain(pointer: String, text: &str) -> FieldError {
-    if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-        return FieldError::new(format!("/{name}"), "is required");
-    }
-    if text.starts_with("unknown field") {
-        return FieldError::new("", "has a member that the operation does not know");
-    }
-    let wanted =
-        ["a string", "a boolean", "a sequence"].into_iter().find(|kind| text.contains(&format!("expected {kind}")));
-    let detail = match wanted {
-        Some("a sequence") => "must be an array",
-        Some("a boolean") => "must be true or false",
-        Some(_) => "must be a string",
-        None => NO_OBJECT,
-    };
-    FieldError::new(pointer, detail)
-}
-
-/// RFC 6901. The names are those of our own types: what they do not know is refused before it is entered.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let step = |segment: &Segment| match segment {
-        Segment::Seq { index } => format!("/{index}"),
-        Segment::Map { key } => format!("/{key}"),
-        Segment::Enum { .. } | Segment::Unknown => String::new(),
-    };
-    path.iter().map(step).collect()
 }
 
 #[cfg(test)]
