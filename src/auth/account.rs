@@ -3,7 +3,7 @@
 use super::{
     admin,
     hasher::Verdict,
-    password::{InvalidPassword, Password},
+    password::{InvalidPassword, Password, TypedPassword},
     random,
 };
 use crate::{
@@ -176,7 +176,7 @@ async fn compare_own(
 ) -> Result<PasswordHash, Error> {
     let user = caller.user();
     let stored = app.store.credentials_by_id(&user.id).await?.ok_or(Error::UserNotFound)?.password_hash;
-    let verdict = app.hasher.verify(Password::parse(password).ok(), stored.clone(), false).await?;
+    let verdict = app.hasher.verify(TypedPassword::read(password), stored.clone(), false).await?;
     if let (Verdict::Match { .. }, Some(stored)) = (verdict, stored) {
         return Ok(stored);
     }

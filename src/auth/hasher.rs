@@ -1,4 +1,4 @@
-//! Argon2id (RFC 9106) on threads of its own.
+//! Argon2id (RFC 9106) on threads of its own, and what other programs hashed with.
 //!
 //! A hash takes tens of milliseconds and megabytes, so there is one thread a core, each keeping its memory
 //! (a fresh allocation a call costs a quarter more), and a short queue before them. When the queue is full
@@ -19,8 +19,13 @@ use argon2::{
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
-use super::{password::Password, random};
+use super::{
+    foreign::{Foreign, Unusable},
+    password::{Password, TypedPassword},
+    random,
+};
 use crate::{
     error::Error,
     model::{Cost, PasswordHash},
@@ -40,15 +45,20 @@ const OWN_MAPPING: usize = 33 * 1024;
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
 
-/// The tag's length in bytes (RFC 9106, section 4: 256 bits).
+/// The tag's and the salt's length in bytes (RFC 9106, section 4: 256 and 128 bits).
 const TAG: usize = 32;
+const SALT: usize = 16;
+
+/// What others may have made. A shorter one would be met by chance.
+const SHORTEST_TAG: usize = 16;
+const LONGEST_TAG: usize = 64;
 
 /// The most that is spent on a hash out of the database, whose parameters are data: 256 MiB, 16 passes,
 /// 16 lanes, or what the settings say if that is more.
 const CEILING: Cost = Cost { memory_kib: 256 * 1024, iterations: 16, parallelism: 16 };
 
-fn params(cost: Cost) -> Option<Params> {
-    Params::new(cost.memory_kib, cost.iterations, cost.parallelism, Some(TAG)).ok()
+fn params(cost: Cost, tag: usize) -> Option<Params> {
+    Params::new(cost.memory_kib, cost.iterations, cost.parallelism, Some(tag)).ok()
 }
 
 /// What a verification found.
@@ -56,14 +66,14 @@ fn params(cost: Cost) -> Option<Params> {
 pub enum Verdict {
     /// The password is the right one.
     Match {
-        /// The stored hash was made at another cost than today's and should be made anew.
+        /// The stored hash was made at another cost than today's, or by another program, and should be made anew.
         outdated: bool,
     },
     /// It is the right one, of an account that may not log in.
     Barred,
     /// It is not, or there was nothing to compare it with.
     Mismatch,
-    /// The stored hash is damaged, foreign, or dearer than is allowed.
+    /// The stored hash is damaged, of no known scheme, or dearer than is allowed.
     Unusable,
 }
 
@@ -71,7 +81,7 @@ pub enum Verdict {
 #[derive(Default)]
 struct Memory {
     blocks: Vec<Block>,
-    /// All that was spent, in KiB written: what time goes by.
+    /// All that was spent, in KiB that argon2 writes: what time goes by.
     spent: u64,
 }
 
@@ -91,7 +101,7 @@ impl Hasher {
     /// # Errors
     /// [`Error::Internal`] if argon2 does not take `cost`, or the system gives no thread.
     pub fn start(cost: Cost, threads: usize, queue: usize) -> Result<Self, Error> {
-        params(cost).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
+        params(cost, TAG).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
         let (sender, receiver) = bounded(queue);
         for n in 0..threads {
             let jobs = receiver.clone();
@@ -110,25 +120,33 @@ impl Hasher {
     /// # Errors
     /// [`Error::Overloaded`]
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
-        let (cost, salt) = (self.cost, random::bytes::<16>()?);
+        let (cost, salt) = (self.cost, random::bytes::<SALT>()?);
         let tag = self.run(move |memory| derive(cost, password.as_bytes(), &salt, memory)).await??;
         encode(cost, &salt, &tag).ok_or_else(|| Error::internal("no PHC string"))
     }
 
-    /// Compares a password with a stored hash. Where there is none, or no usable one, or no text that could be
-    /// a password, the same work is done and the answer is no: time tells nobody which accounts exist. Nor does
-    /// it tell the right password of an account that may not log in (`barred`).
+    /// Compares a password with a stored hash, of ours or of another program. Where there is none, or no usable one, or
+    /// no text that could be a password, the same work is done and the answer is no: time tells nobody which accounts
+    /// exist. Nor does it tell the right password of an account that may not log in (`barred`).
     ///
     /// # Errors
     /// [`Error::Overloaded`]
     pub async fn verify(
         &self,
-        password: Option<Password>,
+        typed: TypedPassword,
         stored: Option<PasswordHash>,
         barred: bool,
     ) -> Result<Verdict, Error> {
         let (today, ceiling) = (self.cost, self.ceiling);
-        self.run(move |memory| verify(today, ceiling, password.as_ref(), stored.as_ref(), barred, memory)).await?
+        self.run(move |memory| verify(today, ceiling, &typed, stored.as_ref(), barred, memory)).await?
+    }
+
+    /// Whether a password could be compared with this hash.
+    ///
+    /// # Errors
+    /// [`Unusable`]
+    pub fn check(&self, hash: &PasswordHash) -> Result<(), Unusable> {
+        Stored::parse(hash.as_str(), self.ceiling).map(drop)
     }
 
     async fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Error> {
@@ -162,24 +180,24 @@ fn work(jobs: &Receiver<Job>) {
 fn verify(
     today: Cost,
     ceiling: Cost,
-    password: Option<&Password>,
+    typed: &TypedPassword,
     stored: Option<&PasswordHash>,
     barred: bool,
     memory: &mut Memory,
 ) -> Result<Verdict, Error> {
-    let known = stored.map(|hash| Known::parse(hash.as_str(), ceiling));
-    let (Some(Some(known)), Some(password)) = (&known, password) else {
+    let stored = stored.map(|hash| Stored::parse(hash.as_str(), ceiling));
+    let Some(Ok(stored)) = stored else {
         // The work of a mismatch, on nothing.
         spend(today.work(), today, memory)?;
-        return Ok(if matches!(known, Some(None)) { Verdict::Unusable } else { Verdict::Mismatch });
+        return Ok(if stored.is_some() { Verdict::Unusable } else { Verdict::Mismatch });
     };
-    let tag = derive(known.cost, password.as_bytes(), &known.salt, memory)?;
-    let is_right = verify_slices_are_equal(&tag, &known.tag).is_ok();
+    let (before, outdated) = (memory.spent, !stored.is_of(today));
+    let is_right = stored.matches(typed, outdated, memory)?;
     if is_right && !barred {
-        return Ok(Verdict::Match { outdated: known.cost != today });
+        return Ok(Verdict::Match { outdated });
     }
     // A hash of cheaper days is refused no sooner than one of today, or an account that does not exist.
-    spend(today.work().saturating_sub(known.cost.work()), today, memory)?;
+    spend(today.work().saturating_sub(memory.spent - before), today, memory)?;
     Ok(if is_right { Verdict::Barred } else { Verdict::Mismatch })
 }
 
@@ -195,33 +213,111 @@ fn spend(work: u64, today: Cost, memory: &mut Memory) -> Result<(), Error> {
 }
 
 /// A stored hash, taken apart and bounded.
+enum Stored {
+    Argon2(Known),
+    Foreign(Foreign),
+}
+
+impl Stored {
+    fn parse(text: &str, ceiling: Cost) -> Result<Self, Unusable> {
+        // Django puts the name before it.
+        match text.strip_prefix("argon2$argon2").or(text.strip_prefix("$argon2")) {
+            Some(rest) => Known::parse(&format!("$argon2{rest}"), ceiling).map(Self::Argon2),
+            None => Foreign::parse(text).map(Self::Foreign),
+        }
+    }
+
+    /// Whether it is what is made today.
+    fn is_of(&self, today: Cost) -> bool {
+        matches!(self, Self::Argon2(known) if known.is_of(today))
+    }
+
+    /// Ours is compared in the one spelling; one that others may have made also as it was typed.
+    fn matches(&self, typed: &TypedPassword, is_of_others: bool, memory: &mut Memory) -> Result<bool, Error> {
+        if !is_of_others {
+            return typed.password().map_or(Ok(false), |password| self.matches_bytes(password.as_bytes(), memory));
+        }
+        // All of them, whichever is right: of an account that is barred, time would tell.
+        typed.spellings().try_fold(false, |is_right, spelling| Ok(self.matches_bytes(spelling, memory)? || is_right))
+    }
+
+    fn matches_bytes(&self, password: &[u8], memory: &mut Memory) -> Result<bool, Error> {
+        match self {
+            Self::Argon2(known) => known.matches(password, memory),
+            Self::Foreign(foreign) => {
+                memory.spent += foreign.work();
+                foreign.matches(password)
+            }
+        }
+    }
+}
+
+/// An argon2 hash: ours, or another program's.
 struct Known {
+    algorithm: Algorithm,
+    version: Version,
     cost: Cost,
     salt: Vec<u8>,
-    tag: [u8; TAG],
+    tag: Vec<u8>,
 }
 
 impl Known {
-    fn parse(text: &str, ceiling: Cost) -> Option<Self> {
-        let hash = phc::PasswordHash::new(text).ok()?;
-        let is_argon2id = hash.algorithm == Algorithm::Argon2id.ident();
-        if !is_argon2id || hash.version != Some(Version::V0x13.into()) {
-            return None;
+    fn parse(text: &str, ceiling: Cost) -> Result<Self, Unusable> {
+        let hash = phc::PasswordHash::new(text).map_err(|_| Unusable::Damaged)?;
+        let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(|_| Unusable::Scheme)?;
+        // The first version did not write it.
+        let version = hash.version.unwrap_or(Version::V0x10.into());
+        let version = Version::try_from(version).map_err(|_| Unusable::Scheme)?;
+        let params = Params::try_from(&hash).map_err(|_| Unusable::Damaged)?;
+        // A hash with a key or data beside it needs what is not in it.
+        if !params.keyid().is_empty() || !params.data().is_empty() {
+            return Err(Unusable::Scheme);
         }
-        let params = Params::try_from(&hash).ok()?;
         let cost = Cost { memory_kib: params.m_cost(), iterations: params.t_cost(), parallelism: params.p_cost() };
         if !cost.within(ceiling) {
-            return None;
+            return Err(Unusable::TooDear);
         }
-        let tag = hash.hash?.as_bytes().try_into().ok()?;
-        Some(Self { cost, salt: hash.salt?.to_vec(), tag })
+        let (Some(salt), Some(tag)) = (hash.salt, hash.hash) else { return Err(Unusable::Damaged) };
+        if salt.len() < argon2::MIN_SALT_LEN || !(SHORTEST_TAG..=LONGEST_TAG).contains(&tag.len()) {
+            return Err(Unusable::Damaged);
+        }
+        Ok(Self { algorithm, version, cost, salt: salt.to_vec(), tag: tag.as_bytes().to_vec() })
+    }
+
+    fn is_of(&self, today: Cost) -> bool {
+        (self.algorithm, self.version) == (Algorithm::Argon2id, Version::V0x13)
+            && self.cost == today
+            && self.tag.len() == TAG
+            && self.salt.len() >= SALT
+    }
+
+    fn matches(&self, password: &[u8], memory: &mut Memory) -> Result<bool, Error> {
+        let mut tag = Zeroizing::new(vec![0; self.tag.len()]);
+        fill(self.algorithm, self.version, self.cost, password, &self.salt, &mut tag, memory)?;
+        Ok(verify_slices_are_equal(&tag, &self.tag).is_ok())
     }
 }
 
 /// # Errors
-/// [`Error::Overloaded`] if there is not enough memory now: nothing was compared, so nothing is known.
+/// As [`fill`].
 fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Result<[u8; TAG], Error> {
-    let params = params(cost).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
+    let mut tag = [0; TAG];
+    fill(Algorithm::Argon2id, Version::V0x13, cost, password, salt, &mut tag, memory)?;
+    Ok(tag)
+}
+
+/// # Errors
+/// [`Error::Overloaded`] if there is not enough memory now: nothing was compared, so nothing is known.
+fn fill(
+    algorithm: Algorithm,
+    version: Version,
+    cost: Cost,
+    password: &[u8],
+    salt: &[u8],
+    tag: &mut [u8],
+    memory: &mut Memory,
+) -> Result<(), Error> {
+    let params = params(cost, tag.len()).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
     let count = params.block_count();
     let blocks = &mut memory.blocks;
     if blocks.len() < count {
@@ -232,19 +328,18 @@ fn derive(cost: Cost, password: &[u8], salt: &[u8], memory: &mut Memory) -> Resu
         kevy_madvise::advise_hugepage(blocks.as_ptr().cast(), blocks.capacity() * Block::SIZE);
         blocks.resize(count, Block::new());
     }
-    let mut tag = [0; TAG];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let argon2 = Argon2::new(algorithm, version, params);
     let blocks = blocks.get_mut(..count).unwrap_or_default();
-    argon2.hash_password_into_with_memory(password, salt, &mut tag, blocks).map_err(Error::internal)?;
+    argon2.hash_password_into_with_memory(password, salt, tag, blocks).map_err(Error::internal)?;
     memory.spent += cost.work();
-    Ok(tag)
+    Ok(())
 }
 
 fn encode(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<PasswordHash> {
     let hash = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(&params(cost)?).ok()?,
+        params: ParamsString::try_from(&params(cost, TAG)?).ok()?,
         salt: Some(Salt::new(salt).ok()?),
         hash: Some(Output::new(tag).ok()?),
     };

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod audit;
 pub mod common;
 pub mod cursor;
+pub mod foreign;
 pub mod hasher;
 pub mod keys;
 pub mod limits;

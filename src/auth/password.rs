@@ -15,10 +15,53 @@ use super::common;
 const MAX_CODE_POINTS: usize = 256;
 const MAX_BYTES: usize = 1_024;
 
+/// The longest text that is looked at, in bytes.
+const LONGEST_TYPED: usize = 4 * MAX_BYTES;
+
 /// A text that can be a password, in the one spelling that is hashed. Wiped from memory when dropped, and
 /// never printed.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
+
+/// What somebody typed for a password that an account has already.
+///
+/// Ours are hashed in one spelling. Other programs hashed what was typed, and took what is refused here: so that their
+/// hashes can be met, what was typed is kept beside it.
+#[derive(Clone)]
+pub struct TypedPassword {
+    password: Option<Password>,
+    /// If it is another text than that.
+    raw: Option<Zeroizing<String>>,
+}
+
+impl TypedPassword {
+    /// Takes any text.
+    pub fn read(text: String) -> Self {
+        let raw = Zeroizing::new(text);
+        let password = Password::parse(raw.as_str().to_owned()).ok();
+        let is_other = password.as_ref().is_none_or(|password| password.0 != raw);
+        // Nobody's password is the empty one, and nothing that is hashed is long.
+        let is_text = !raw.is_empty() && raw.len() <= LONGEST_TYPED;
+        Self { password, raw: (is_other && is_text).then_some(raw) }
+    }
+
+    /// What it is as a password of ours.
+    pub fn password(&self) -> Option<&Password> {
+        self.password.as_ref()
+    }
+
+    /// The texts that another program may have hashed.
+    pub(super) fn spellings(&self) -> impl Iterator<Item = &[u8]> {
+        let password = self.password.iter().map(Password::as_bytes);
+        password.chain(self.raw.iter().map(|raw| raw.as_bytes()))
+    }
+}
+
+impl std::fmt::Debug for TypedPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TypedPassword(…)")
+    }
+}
 
 /// Why a text is no password, or not a good one. It never holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +101,7 @@ impl Password {
     pub fn parse(text: String) -> Result<Self, InvalidPassword> {
         let text = Zeroizing::new(text);
         // Decomposed, a letter may be several code points; what is longer still is not worth the work below.
-        if text.len() > 4 * MAX_BYTES {
+        if text.len() > LONGEST_TYPED {
             return Err(InvalidPassword::TooLong);
         }
         // One that spells differently the second time (U+0387 becomes a middle dot, which stands between two
@@ -133,7 +176,7 @@ impl Policy {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{InvalidPassword, Password, Policy};
+    use super::{InvalidPassword, Password, Policy, TypedPassword};
 
     fn parse(text: &str) -> Result<Password, InvalidPassword> {
         Password::parse(text.to_owned())
@@ -214,6 +257,25 @@ mod tests {
     #[test]
     fn the_debug_form_holds_no_password() {
         assert_eq!(format!("{:?}", parse("exactly fifteen").unwrap()), "Password(…)");
+        assert_eq!(format!("{:?}", TypedPassword::read("exactly fifteen".to_owned())), "TypedPassword(…)");
+    }
+
+    #[test]
+    fn what_was_typed_is_kept_if_it_is_another_text() {
+        let long = "x".repeat(4_097);
+        for (text, spellings) in [
+            ("plain", &["plain"][..]),
+            ("cafe\u{301}", &["caf\u{e9}", "cafe\u{301}"]),
+            ("a\u{a0}b", &["a b", "a\u{a0}b"]),
+            ("zero\u{200b}width", &["zero\u{200b}width"]),
+            ("nul\0", &["nul\0"]),
+            ("", &[]),
+            (&long, &[]),
+        ] {
+            let typed = TypedPassword::read(text.to_owned());
+            let found: Vec<&str> = typed.spellings().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect();
+            assert_eq!(found, spellings, "{text:.20?}");
+        }
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::{
 use super::{
     hasher::Verdict,
     limits::Attempt,
-    password::Password,
+    password::{Password, TypedPassword},
     random,
     refresh::RefreshToken,
     rotation,
@@ -94,10 +94,10 @@ async fn enter(
         attempt.identify(&found.user.id)?;
     }
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
-    let password = Password::parse(password).ok();
+    let typed = TypedPassword::read(password);
     // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
     let barred = found.as_ref().is_some_and(|found| found.user.disabled_at.is_some());
-    let verdict = app.hasher.verify(password.clone(), stored.clone(), barred).await?;
+    let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred).await?;
 
     let refused = |reason: &'static str| {
         // Not the name: people type their password into that field.
@@ -116,10 +116,12 @@ async fn enter(
             return Err(refused("hash"));
         }
     };
-    let (Some(account), Some(password), Some(stored)) = (&found, password, stored) else {
-        return Err(refused("unknown"));
+    let (Some(account), Some(stored)) = (&found, stored) else { return Err(refused("unknown")) };
+    let stronger = match typed.password() {
+        Some(password) if outdated => rehash(app, password.clone()).await,
+        // What another program took for a password and nobody can choose here stays in its hash.
+        _ => None,
     };
-    let stronger = if outdated { rehash(app, password).await } else { None };
     let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
     let (id, salt) = (new.id.clone(), new.salt.clone());
     let entry = By::user(new.user_id.clone(), client).does("login", now);

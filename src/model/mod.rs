@@ -63,7 +63,7 @@ impl From<User> for Account {
     }
 }
 
-/// The stored form of a password: a PHC string. Never printed.
+/// The stored form of a password: a PHC string of ours, or what another program made. Never printed.
 #[derive(Clone, PartialEq, Eq, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct PasswordHash(String);
@@ -74,7 +74,7 @@ impl PasswordHash {
         Self(text)
     }
 
-    /// The PHC string.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
