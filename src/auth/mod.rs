@@ -7,6 +7,7 @@ pub mod common;
 pub mod cursor;
 pub mod foreign;
 pub mod hasher;
+pub mod import;
 pub mod keys;
 pub mod limits;
 pub mod password;

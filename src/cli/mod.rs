@@ -5,7 +5,9 @@
 
 mod audit;
 mod demo;
+mod import;
 mod keys;
+mod lines;
 mod print;
 mod serve;
 mod session;

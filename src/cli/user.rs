@@ -1,9 +1,12 @@
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    path::PathBuf,
+};
 
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::{Failure, print};
+use super::{Failure, import, print};
 use crate::{
     app::App,
     auth::{
@@ -71,6 +74,20 @@ pub(super) enum Command {
         /// The user name.
         name: String,
     },
+    /// Make the accounts of a file: JSON Lines, with the password hashes of the program that they come from.
+    ///
+    /// A line is an object: `username`, and if you have them `email`, `email_verified`, `password_hash`, `roles`,
+    /// `disabled`, `created_at`. What became of each is printed. Accounts that exist stay as they are, so that an import that was
+    /// broken off can be run again. Ends with 1 if a line was invalid. docs/MIGRATING.md says how to make such a file.
+    Import(import::Arguments),
+    /// Print every account WITH ITS PASSWORD HASH, as lines that `import` takes.
+    ///
+    /// Whoever reads them can try passwords at leisure: guard them as you guard the database.
+    Export {
+        /// Into a file that is made for it, readable by its owner alone.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Give an account a role.
     Grant {
         /// The user name.
@@ -93,7 +110,7 @@ pub(super) enum Command {
 impl Command {
     /// The others have nothing to do without one, and a mistyped name should not make one.
     pub(super) fn makes_a_database(&self) -> bool {
-        matches!(self, Self::Add { .. })
+        matches!(self, Self::Add { .. } | Self::Import(import::Arguments { dry_run: false, .. }))
     }
 }
 
@@ -133,6 +150,8 @@ pub(super) async fn run(app: &App, command: Command) -> Result<(), Failure> {
             // Asking took a while.
             account::set_password(app, app.clock.now(), &by, &user, password).await.map_err(explain)?;
         }
+        Command::Import(arguments) => import::run(app, &arguments).await?,
+        Command::Export { output } => import::export(app, output.as_deref()).await?,
         Command::Grant { name, role } => {
             let changes = Changes::roles(NewRoles::Add(Roles::one(&role)?));
             admin::change(app, now, &by, &find(app, &name).await?.id, changes).await.map_err(explain)?;

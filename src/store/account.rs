@@ -28,16 +28,16 @@ pub struct NewUser {
     pub created_at: Time,
 }
 
-struct Row {
-    id: UserId,
-    username: String,
-    email: Option<String>,
-    email_verified_at: Option<Time>,
-    password_hash: Option<PasswordHash>,
-    roles: Roles,
-    created_at: Time,
-    disabled_at: Option<Time>,
-    last_login_at: Option<Time>,
+pub(super) struct Row {
+    pub(super) id: UserId,
+    pub(super) username: String,
+    pub(super) email: Option<String>,
+    pub(super) email_verified_at: Option<Time>,
+    pub(super) password_hash: Option<PasswordHash>,
+    pub(super) roles: Roles,
+    pub(super) created_at: Time,
+    pub(super) disabled_at: Option<Time>,
+    pub(super) last_login_at: Option<Time>,
 }
 
 impl From<Row> for Credentials {

@@ -9,6 +9,7 @@
 mod account;
 mod admin;
 mod audit;
+mod import;
 mod keys;
 mod memory;
 mod refresh;
@@ -28,6 +29,7 @@ use writer::{Extent, Writer};
 pub use account::{Deletion, NewUser};
 pub use admin::{Changed, Changes, Found, LastAdmin, NewRoles, Removal};
 pub use audit::Search;
+pub use import::{Arrival, Newcomer};
 pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use memory::Heard;
 pub use refresh::{Check, Current, Outcome, Return};

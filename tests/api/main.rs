@@ -8,6 +8,7 @@ mod audit;
 mod forge;
 mod guard;
 mod http;
+mod import;
 mod keys;
 mod limits;
 mod openapi;

@@ -7,6 +7,7 @@ mod damage;
 mod database;
 mod demo;
 mod hostile;
+mod import;
 mod keys;
 mod kill;
 mod logs;
