@@ -208,8 +208,8 @@ impl<'a> Begun<'a> {
         Ok(())
     }
 
-    /// Counts by `here` what comes from where the account has logged in, and by `anywhere` what does not: an attack from
-    /// elsewhere does not delay the owner.
+    /// Counts by `here` what comes from where the account has logged in, and by `anywhere` what does not: an attack
+    /// from elsewhere does not delay the owner.
     fn count_at(&mut self, anywhere: &Subject, here: &Subject) -> Result<(), Error> {
         let here = self.tables.marker.mark(here);
         let is_known = self.tables.known.has(self.now, here);
@@ -263,8 +263,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// It was refused. What was answered by a look at the password stays counted; of anything else nobody learnt what he
-    /// wanted to know, and it is given back: an overloaded server slows nobody down afterwards.
+    /// It was refused. What was answered by a look at the password stays counted; by anything else nobody learnt what
+    /// he wanted to know, and it is given back: an overloaded server slows nobody down afterwards.
     pub fn failed(self, why: &Error) {
         let Some(begun) = self.0 else { return };
         if !matches!(why, Error::InvalidCredentials | Error::WrongPassword) {

@@ -18,9 +18,9 @@ pub(super) struct Rate {
 /// A cell holds the tick at which its bucket will be full again. A mark has one in each of two rows, and is judged by
 /// the better one. No bucket looks fuller than it is: a cell only rises, to at least what each of its marks has. It
 /// looks emptier if others share both of its cells. Where a million come within the time in which a bucket fills, and
-/// take one each, a cell of 2^19 has 1.9 of them, and one that comes then finds `burst` or more in both of its cells
-/// with a probability of 1e-9 (a burst of 10) or 0.002 (5); with cells of 2^20 and a burst of 3, of 0.005 (Poisson, each
-/// row by itself).
+/// take one each, one of 2^19 cells has 1.9 of them, and who comes then finds `burst` or more in both of his with a
+/// probability of 1e-9 (a burst of 10) or 0.002 (5); with 2^20 cells and a burst of 3, of 0.005 (Poisson, each row by
+/// itself).
 pub(super) struct Buckets {
     rate: Rate,
     size: u32,
@@ -89,7 +89,7 @@ mod tests {
     proptest! {
         /// Few cells, so that they are shared: nobody gets more than a bucket of his own would give.
         #[test]
-        fn who_shares_a_cell_gets_no_more(steps in prop::collection::vec((0_u64..4, 0_u64..4, 0_u32..200), 1..200)) {
+        fn who_shares_a_cell_gets_no_more(steps in prop::collection::vec((0_u64..3, 0_u64..3, 0_u32..20), 1..400)) {
             let buckets = Buckets::new(TEN_A_MINUTE, 4);
             let mut own = std::collections::HashMap::new();
             let mut now = 0;

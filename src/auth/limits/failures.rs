@@ -2,8 +2,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{buckets::SECOND, mark::Mark};
 
-/// Each row has `1 << SIZE` cells: more than what is tried in the time in which a failure is forgotten, where a thousand
-/// passwords a second are hashed.
+/// Each row has `1 << SIZE` cells: more than what is tried in the time in which a failure is forgotten, where a
+/// thousand passwords a second are hashed.
 const SIZE: u32 = 20;
 
 /// In ticks.
@@ -19,8 +19,9 @@ const FREE: u32 = 10;
 /// could lock anybody out.
 const DELAYS: [u32; 6] = [SECOND * 30, MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 15 * MINUTE];
 
-/// Two ticks: the one at which all failures are forgotten, and the one before which nothing more may be tried. Of all the
-/// marks that share the cell, the one added up, the other the latest. In an array, of which the system gives zeroed ones.
+/// Two ticks: the one at which all failures are forgotten, and the one before which nothing more may be tried. Of all
+/// the marks that share the cell, the one added up, the other the latest. In an array, of which the system gives zeroed
+/// ones.
 type Cell = [u32; 2];
 
 /// A count of failures for each mark, in a table of fixed size (a count-min sketch).
@@ -202,7 +203,7 @@ mod tests {
         /// Few cells, so that they are shared: nobody gets more tries than with a count of his own.
         #[test]
         fn who_shares_a_cell_gets_no_more(
-            steps in prop::collection::vec((0_u64..3, 0_u64..3, 1..20 * MINUTE, 0..4), 1..100)
+            steps in prop::collection::vec((0_u64..2, 0_u64..2, 1..MINUTE, 0..4), 1..200)
         ) {
             let failures = Failures::new();
             let mut own = std::collections::HashMap::new();
