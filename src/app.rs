@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     config::Config,
     error::Error,
+    metrics::Metrics,
     store::{OpenError, Store},
     templates::{TemplateError, Templates},
 };
@@ -44,6 +45,8 @@ pub struct App {
     pub limits: Limits,
     /// Letters and pages.
     pub templates: Templates,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -93,6 +96,8 @@ impl App {
         let ring = rotation::prepare(&store, &secrets, &config, clock.now(), duty).await?;
         let lifetime = rotation::lifetime(&config)?;
         let tokens = Tokens::new(ring, config.public_url.clone(), config.audience.clone(), lifetime);
+        let metrics = Metrics::new(&config, &clock)?;
+        metrics.measure(&store, &hasher, &tokens)?;
         let password_policy = Policy { min_length: config.password_min_length };
         let (uses, revocations, refusals) = (Uses::default(), Revocations::default(), Refusals::default());
         let limits = Limits::new(config.rate_limits, clock.tick())?;
@@ -108,6 +113,7 @@ impl App {
             refusals,
             limits,
             templates,
+            metrics,
             clock,
         })
     }

@@ -31,6 +31,7 @@ use super::{
     context::{Context, client_address},
     cors::Cors,
     guard::bearer,
+    metrics::Requests,
     problem::{Code, Problem},
 };
 use crate::{
@@ -54,20 +55,23 @@ pub struct Edge<E> {
     methods: Methods,
     headers: HeaderMap,
     ids: RequestIds,
+    /// None: nobody wants to know.
+    requests: Option<Requests>,
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     /// Wraps the router.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the system has no random bytes.
+    /// [`Error::Internal`] if the system has no random bytes, or two of what is counted are of one name.
     pub fn new(inner: E, app: Arc<App>, methods: Methods) -> Result<Self, Error> {
         let headers = standing_headers(app.config.is_https());
         let cors = Cors::new(&app.config.cors_origins);
-        Ok(Self { inner, app, cors, methods, headers, ids: RequestIds::new()? })
+        let requests = if app.metrics.is_on() { Some(Requests::new(&app.metrics, methods.keys())?) } else { None };
+        Ok(Self { inner, app, cors, methods, headers, ids: RequestIds::new()?, requests })
     }
 
-    async fn answer(&self, request: Request, line: &Line) -> Result<Response> {
+    async fn answer(&self, request: Request, line: &Line<'_>) -> Result<Response> {
         check(&request)?;
         // Pinned where it is made: a request and what becomes of it are large, and would be moved a few times.
         let work = pin!(self.inner.call(request));
@@ -111,7 +115,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 
     /// Writes what is to be written, and tells the line of the log about it.
-    fn finish(&self, outcome: Result<Response>, line: &mut Line, has_bearer: bool) -> Response {
+    fn finish(&self, outcome: Result<Response>, line: &mut Line<'_>, has_bearer: bool) -> Response {
         let mut response = match outcome {
             Ok(response) => {
                 line.route = response.data().cloned();
@@ -123,6 +127,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
                 let problem = || self.problem(&error, route, has_bearer);
                 let problem = error.data().cloned().unwrap_or_else(|| line.span.in_scope(problem));
                 line.code = Some(problem.code.name());
+                self.requests.iter().for_each(|requests| requests.refused(&problem));
                 write(&problem, &line.request_id)
             }
         };
@@ -150,7 +155,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             route: None,
             status: CLIENT_CLOSED_REQUEST,
             code: None,
+            requests: self.requests.as_ref(),
         };
+        self.requests.iter().for_each(Requests::begin);
         let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
         let address = client_address(peer, request.headers(), &self.app.config.trusted_proxies);
         let context =
@@ -205,7 +212,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// A request's line in the log. Written when it is dropped, so also when nobody waits for the answer any more.
-struct Line {
+struct Line<'a> {
     span: Span,
     begun: Instant,
     request_id: String,
@@ -213,18 +220,23 @@ struct Line {
     route: Option<PathPattern>,
     status: u16,
     code: Option<String>,
+    requests: Option<&'a Requests>,
 }
 
-impl Drop for Line {
+impl Drop for Line<'_> {
     fn drop(&mut self) {
+        let (took, route) = (self.begun.elapsed(), self.route.as_ref().map(|route| &*route.0));
+        if let Some(requests) = self.requests {
+            requests.end(route, &self.method, self.status, took);
+        }
         tracing::info!(
             parent: &self.span,
             event = "request",
             method = self.method.as_str(),
-            route = self.route.as_ref().map_or("-", |route| &route.0),
+            route = route.unwrap_or("-"),
             status = self.status,
             code = self.code,
-            duration_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         );
     }
 }

@@ -14,6 +14,7 @@ mod edge;
 mod guard;
 mod health;
 mod json;
+pub mod metrics;
 mod problem;
 pub mod serve;
 mod session;

@@ -21,6 +21,7 @@ use poem::{
     },
     web::{LocalAddr, RemoteAddr},
 };
+use prometheus::IntGauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -53,6 +54,16 @@ pub async fn serve(
     endpoint: impl Endpoint<Output = Response> + 'static,
     stop: impl Future<Output = ()>,
 ) {
+    serve_counting(listener, endpoint, stop, None).await;
+}
+
+/// The same, and counts the connections that are open.
+pub async fn serve_counting(
+    listener: TcpListener,
+    endpoint: impl Endpoint<Output = Response> + 'static,
+    stop: impl Future<Output = ()>,
+    open: Option<IntGauge>,
+) {
     let endpoint = Arc::new(endpoint);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (stopping, stopped) = watch::channel(false);
@@ -70,8 +81,9 @@ pub async fn serve(
             (place, accepted) = accepted => match accepted {
                 Ok((stream, peer)) => {
                     let (endpoint, stopped) = (endpoint.clone(), stopped.clone());
+                    let open = Open::count(open.clone());
                     connections.spawn(async move {
-                        let _place = place;
+                        let (_place, _open) = (place, open);
                         connection(stream, peer.into(), endpoint, stopped).await;
                     });
                 }
@@ -87,6 +99,22 @@ pub async fn serve(
     let _ = stopping.send(true);
     if timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(event = "connections_cut", count = connections.len());
+    }
+}
+
+/// An open connection, as it is counted.
+struct Open(Option<IntGauge>);
+
+impl Open {
+    fn count(gauge: Option<IntGauge>) -> Self {
+        gauge.iter().for_each(IntGauge::inc);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.iter().for_each(IntGauge::dec);
     }
 }
 

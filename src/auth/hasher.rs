@@ -9,7 +9,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use argon2::{
@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{
     foreign::{Foreign, Unusable},
+    metrics::Notes,
     password::{Password, TypedPassword},
     random,
 };
@@ -93,6 +94,8 @@ pub struct Hasher {
     queue: Sender<Job>,
     cost: Cost,
     ceiling: Cost,
+    notes: Notes,
+    pub(super) threads: usize,
 }
 
 impl Hasher {
@@ -103,11 +106,21 @@ impl Hasher {
     pub fn start(cost: Cost, threads: usize, queue: usize) -> Result<Self, Error> {
         params(cost, TAG).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
         let (sender, receiver) = bounded(queue);
+        let notes = Notes::default();
         for n in 0..threads {
             let jobs = receiver.clone();
             thread::Builder::new().name(format!("hash-{n}")).spawn(move || work(&jobs)).map_err(Error::internal)?;
         }
-        Ok(Self { queue: sender, cost, ceiling: cost.max(CEILING) })
+        Ok(Self { queue: sender, cost, ceiling: cost.max(CEILING), notes, threads })
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// How many wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// Whether one more would be taken now.
@@ -151,8 +164,10 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(&self, task: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Error> {
         let (answer, result) = oneshot::channel();
+        let (notes, queued) = (self.notes.clone(), Instant::now());
         let job: Job = Box::new(move |memory| {
             if !answer.is_closed() {
+                let _work = notes.begin(queued);
                 // Who hangs up during the work does not read the answer.
                 let _ = answer.send(task(memory));
             }

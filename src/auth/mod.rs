@@ -10,6 +10,7 @@ pub mod hasher;
 pub mod import;
 pub mod keys;
 pub mod limits;
+mod metrics;
 pub mod password;
 pub mod random;
 pub mod refresh;

@@ -101,9 +101,10 @@ impl RefreshToken {
 /// # Errors
 /// [`Error::InvalidRefreshToken`], [`Error::TooManyAttempts`], [`Error::StorageUnavailable`]
 pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result<Opened, Error> {
-    app.limits.refresh(app.clock.tick(), client)?;
+    app.limits.refresh(app.clock.tick(), client).inspect_err(|_| app.metrics.refresh("throttled"))?;
     let refused = |reason: &'static str, session_id: Option<&SessionId>| {
         let session_id = session_id.map(SessionId::as_str);
+        app.metrics.refresh(reason);
         tracing::warn!(event = "refresh_refused", reason, session_id, address = %client.address);
         Error::InvalidRefreshToken
     };
@@ -119,15 +120,17 @@ pub async fn refresh(app: &App, now: Time, client: Client, text: &str) -> Result
     let id = token.session_id.clone();
     // Of whom, the thief or the owner, it cannot be told.
     let entry = By::client(client).does("refresh_reused", now);
-    let (event, current) = match app.store.rotate_session(returned(app, now, token)?, entry).await? {
-        Outcome::Rotated(current) => ("refresh", current),
-        Outcome::Retried(current) => ("refresh_retried", current),
+    let (outcome, event, current) = match app.store.rotate_session(returned(app, now, token)?, entry).await? {
+        Outcome::Rotated(current) => ("rotated", "refresh", current),
+        Outcome::Retried(current) => ("retried", "refresh_retried", current),
         Outcome::Reused(user_id) => {
+            app.metrics.refresh("reused");
             tracing::warn!(event = "refresh_reused", %user_id, session_id = %id, address = %client.address);
             return Err(Error::InvalidRefreshToken);
         }
         Outcome::Refused => return Err(refused("ended", Some(&id))),
     };
+    app.metrics.refresh(outcome);
     tracing::info!(event, user_id = %current.user_id, session_id = %id, address = %client.address);
     session::opened(app, now, &id, &current, &salt)
 }

@@ -21,8 +21,8 @@ const TOKEN: usize = 320;
 pub(super) type Digest = [u8; SHA256_OUTPUT_LEN];
 
 /// What was verified.
-#[derive(Debug)]
-pub(super) struct Seen(Cache<Digest, Arc<Verified>, Size>);
+#[derive(Debug, Clone)]
+pub(super) struct Seen(Arc<Cache<Digest, Arc<Verified>, Size>>);
 
 #[derive(Debug, Clone)]
 struct Size;
@@ -37,7 +37,7 @@ impl Weighter<Digest, Arc<Verified>> for Size {
 impl Default for Seen {
     fn default() -> Self {
         // The room is taken when it is needed.
-        Self(Cache::with_weighter(1_000, TOKENS, Size))
+        Self(Arc::new(Cache::with_weighter(1_000, TOKENS, Size)))
     }
 }
 
@@ -45,6 +45,11 @@ impl Seen {
     /// What the token of this digest says, if it was seen before.
     pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Verified>> {
         self.0.get(digest)
+    }
+
+    /// How many are remembered.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Remembers a token, unless others are more in use.

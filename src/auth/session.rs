@@ -65,10 +65,12 @@ pub struct Opened {
 pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result<Opened, Error> {
     // What cannot be hashed is neither counted nor looked up: in a storm most of the work is to refuse.
     if !app.hasher.has_room() {
+        app.metrics.login("overloaded");
         return Err(Error::Overloaded);
     }
     let name = Typed::new(login.name);
-    let mut attempt = app.limits.login(app.clock.tick(), now, client, name.key())?;
+    let attempt = app.limits.login(app.clock.tick(), now, client, name.key());
+    let mut attempt = attempt.inspect_err(|_| app.metrics.login("throttled"))?;
     match enter(app, now, client, &name, (login.password, login.user_agent), &mut attempt).await {
         Ok((opened, user)) => {
             attempt.succeeded(&user);
@@ -76,6 +78,11 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
         }
         Err(why) => {
             attempt.failed(&why);
+            match why {
+                Error::TooManyAttempts { .. } => app.metrics.login("throttled"),
+                Error::Overloaded => app.metrics.login("overloaded"),
+                _ => {}
+            }
             Err(why)
         }
     }
@@ -102,6 +109,7 @@ async fn enter(
     let refused = |reason: &'static str| {
         // Not the name: people type their password into that field.
         let user_id = found.as_ref().map(|found| found.user.id.as_str());
+        app.metrics.login(reason);
         tracing::warn!(event = "login_failed", reason, user_id, address = %client.address);
         let entry = By::client(client).does("login_failed", now).refused(reason);
         app.refusals.note(Entry { target: user_id.map(str::to_owned), ..entry });
@@ -126,6 +134,7 @@ async fn enter(
     let (id, salt) = (new.id.clone(), new.salt.clone());
     let entry = By::user(new.user_id.clone(), client).does("login", now);
     let current = app.store.open_session(new, stored, stronger, entry).await?.ok_or_else(|| refused("changed"))?;
+    app.metrics.login("accepted");
     tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
     Ok((opened(app, now, &id, &current, &salt)?, account.user.clone()))
 }

@@ -40,7 +40,7 @@ pub struct Tokens {
     ring: RwLock<Held>,
     /// Counts the readings of the ring.
     readings: AtomicU64,
-    seen: Seen,
+    pub(super) seen: Seen,
     issuer: String,
     audience: String,
     /// The life of a token, in seconds.

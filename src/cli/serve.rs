@@ -23,18 +23,25 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     // Before the rest: whoever takes the wrong port leaves no database behind.
     let listener = bind(&config).await?;
+    let metrics = match config.metrics {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let app = App::build(config, Clock::System).await?;
-    serve(app, listener).await
+    serve(app, listener, metrics).await
 }
 
 /// Takes the port.
 pub(super) async fn bind(config: &Config) -> Result<TcpListener, Failure> {
-    let address = SocketAddr::new(config.host, config.port);
+    listen(SocketAddr::new(config.host, config.port)).await
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| in_use(address, &error))
 }
 
-/// Serves until the process is told to end.
-pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure> {
+/// Serves until the process is told to end; and metrics on a listener of their own, if there is one.
+pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpListener>) -> Result<(), Failure> {
     let app = Arc::new(app);
     let stop = stop_signal()?;
     if !app.config.is_https() && !app.config.host.is_loopback() {
@@ -51,12 +58,15 @@ pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,
         database = %app.config.database.display(),
+        metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display),
         journal = "wal",
         synchronous = "full",
     );
     let routes = api::routes(app.clone())?;
+    let open = app.metrics.is_on().then(|| app.metrics.connections().clone());
     tokio::select! {
-        () = api::serve::serve(listener, routes, stop) => {}
+        () = api::serve::serve_counting(listener, routes, stop, open) => {}
+        () = show(metrics, app.clone()) => {}
         () = upkeep::run(app.clone()) => {}
     }
     if session::record_uses(&app).await.is_err() {
@@ -71,6 +81,14 @@ pub(super) async fn serve(app: App, listener: TcpListener) -> Result<(), Failure
     }
     tracing::info!(event = "stop");
     Ok(())
+}
+
+/// Shows the metrics for as long as it is polled.
+async fn show(listener: Option<TcpListener>, app: Arc<App>) {
+    match listener {
+        Some(listener) => api::serve::serve(listener, api::metrics::page(app), pending()).await,
+        None => pending().await,
+    }
 }
 
 fn in_use(address: SocketAddr, error: &io::Error) -> Failure {

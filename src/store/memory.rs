@@ -172,6 +172,21 @@ impl Memory {
         }
     }
 
+    /// How many sessions are remembered.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many accounts.
+    pub(super) fn accounts(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// How many salts.
+    pub(super) fn salts(&self) -> usize {
+        self.salts.len()
+    }
+
     /// None while it is not known whether another process wrote. To ask costs a look at the clock.
     fn trusted(&self) -> Option<&Self> {
         let heard = self.begun + Duration::from_millis(self.heard.load(Ordering::Acquire));

@@ -12,16 +12,22 @@ mod audit;
 mod import;
 mod keys;
 mod memory;
+mod metrics;
 mod refresh;
 mod revocation;
 mod session;
 mod sqlite;
 mod writer;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use memory::{Memory, Touched};
+use metrics::Notes;
 use sqlite::File;
 use sqlx::Pool;
 use writer::{Extent, Writer};
@@ -52,6 +58,8 @@ pub struct Store {
     file: Arc<File>,
     writer: Writer,
     memory: Arc<Memory>,
+    notes: Notes,
+    path: PathBuf,
 }
 
 /// Why a statement did not run. Not finding a row is no error.

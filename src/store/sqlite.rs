@@ -18,7 +18,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Conn, PATIENCE, Store, memory::Memory, writer::Writer};
+use super::{Conn, PATIENCE, Store, memory::Memory, metrics::Notes, writer::Writer};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -101,8 +101,9 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let mut conn = file.connect().await.map_err(unreadable)?;
     migrate(path, &mut conn).await?;
     let pool = readers(file.clone()).connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
-    let memory = Arc::new(Memory::default());
-    Ok(Store { pool, writer: Writer::start(file.clone(), conn, memory.clone()), file, memory })
+    let (memory, notes) = (Arc::new(Memory::default()), Notes::default());
+    let writer = Writer::start(file.clone(), conn, memory.clone(), notes.clone());
+    Ok(Store { pool, writer, file, memory, notes, path: path.to_owned() })
 }
 
 /// Connections that stay: to open a file anew costs more than to keep it open.
@@ -222,9 +223,7 @@ impl Place {
     /// With a write-ahead log SQLite goes on in files that were deleted, moved or replaced, and what was acknowledged
     /// would be gone.
     fn check(&self) -> Result<(), sqlx::Error> {
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
-        let log = identity(Path::new(&log))?;
+        let log = identity(&log_of(&self.path))?;
         self.check_database()?;
         if *self.log.get_or_init(|| log) == log { Ok(()) } else { Err(replaced()) }
     }
@@ -236,6 +235,18 @@ impl Place {
 
 fn replaced() -> sqlx::Error {
     io::Error::other("the database's files were replaced").into()
+}
+
+/// The write-ahead log.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    suffixed(path, "-wal")
+}
+
+/// The name with something behind it.
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(suffix);
+    name.into()
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

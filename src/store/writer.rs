@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     Conn, Error, PATIENCE,
     memory::{Memory, Touched},
+    metrics::Notes,
     sqlite::{self, File, Watch},
 };
 
@@ -140,9 +141,10 @@ where
 
 impl Writer {
     /// Starts the task, on a connection that has been opened.
-    pub(super) fn start(file: Arc<File>, conn: Conn, memory: Arc<Memory>) -> Self {
+    pub(super) fn start(file: Arc<File>, conn: Conn, memory: Arc<Memory>, notes: Notes) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
-        let task = Task { file, conn: Some(conn), watch: Watch::default(), memory, queue, hears: true, closing: None };
+        let (conn, watch) = (Some(conn), Watch::default());
+        let task = Task { file, conn, watch, memory, notes, queue, hears: true, closing: None };
         tokio::spawn(task.run());
         Self(orders)
     }
@@ -170,6 +172,12 @@ impl Writer {
         }
     }
 
+    /// Tells how many wait. It does not keep the writer going.
+    pub(super) fn queue(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let orders = self.0.downgrade();
+        move || orders.upgrade().map_or(0, |orders| orders.max_capacity() - orders.capacity())
+    }
+
     /// Does what waits, and closes the connection.
     pub(super) async fn close(&self) {
         let (done, closed) = oneshot::channel();
@@ -185,6 +193,7 @@ struct Task {
     conn: Option<Conn>,
     watch: Watch,
     memory: Arc<Memory>,
+    notes: Notes,
     queue: mpsc::Receiver<Order>,
     /// Whether it was last known if another process wrote.
     hears: bool,
@@ -265,6 +274,8 @@ impl Task {
         self.memory.write(&done.touched);
         if committed.is_ok() {
             self.conn = Some(conn);
+        } else {
+            self.notes.failed();
         }
         for answer in done.answers {
             answer.tell(committed.clone());
@@ -277,6 +288,9 @@ impl Task {
         let has_changed = match self.watch.begin(&mut conn).await {
             Ok(has_changed) => has_changed,
             Err(error) => {
+                if sqlite::is_busy(&error) {
+                    self.notes.busy();
+                }
                 // Nothing has begun. A new connection would have everything to hear, and all of memory be forgotten.
                 self.conn = sqlite::is_busy(&error).then_some(conn);
                 return Err(error);
@@ -307,8 +321,10 @@ impl Task {
         // Once more: what is written into a file that is gone would be acknowledged.
         self.file.check()?;
         // Who holds the write lock knows that nobody else wrote, however long it took.
-        self.memory.hear(Instant::now(), false);
+        let begun = Instant::now();
+        self.memory.hear(begun, false);
         raw_sql("COMMIT").execute(conn).await?;
+        self.notes.committed(count, begun.elapsed());
         Ok(())
     }
 }

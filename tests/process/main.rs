@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod kill;
 mod logs;
+mod metrics;
 mod program;
 mod readme;
 mod secrets;
