@@ -4,6 +4,7 @@
 //! 1 if it failed, and with 2 if its words are off.
 
 mod audit;
+mod backup;
 mod demo;
 mod import;
 mod keys;
@@ -66,6 +67,14 @@ enum Command {
     Keys(keys::Command),
     /// Print what was done and refused, the newest first.
     Audit(audit::Command),
+    /// Copy the database, beside a server that may be running, and verify the copy.
+    Backup {
+        /// A file that is not there yet.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -129,6 +138,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Session(command) => on_the_database(false, async |app| session::run(app, command).await),
         Command::Keys(command) => on_the_database(false, async |app| keys::run(app, command).await),
         Command::Audit(command) => on_the_database(false, async |app| audit::run(app, command).await),
+        Command::Backup { file, json } => {
+            let (config, _log) = load()?;
+            is_there(&config)?;
+            Runtime::new()?.block_on(backup::run(&config, &file, json))
+        }
         Command::Openapi => Ok(out(&api::spec())?),
     }
 }
@@ -136,8 +150,8 @@ fn run(command: Command) -> Result<(), Failure> {
 /// Runs a command on the database, beside a server that may be running on it.
 fn on_the_database(may_make_one: bool, run: impl AsyncFnOnce(&App) -> Result<(), Failure>) -> Result<(), Failure> {
     let (config, _log) = load()?;
-    if !may_make_one && !config.database.exists() {
-        return Err(format!("there is no database {}", config.database.display()).into());
+    if !may_make_one {
+        is_there(&config)?;
     }
     Runtime::new()?.block_on(async {
         let app = App::build_for_command(config, Clock::System).await?;
@@ -147,6 +161,13 @@ fn on_the_database(may_make_one: bool, run: impl AsyncFnOnce(&App) -> Result<(),
         app.store.close().await;
         done
     })
+}
+
+fn is_there(config: &Config) -> Result<(), Failure> {
+    if config.database.exists() {
+        return Ok(());
+    }
+    Err(format!("there is no database {}", config.database.display()).into())
 }
 
 /// The settings, and from here on a log.

@@ -41,7 +41,7 @@ pub use memory::Heard;
 pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;
 pub use session::{Login, NewSession};
-pub use sqlite::OpenError;
+pub use sqlite::{Copied, CopyError, OpenError, backup};
 
 /// The engine.
 pub type Db = sqlx::Sqlite;

@@ -1,5 +1,7 @@
 //! What SQLite alone knows: the file, its pragmas, its error codes.
 
+mod backup;
+
 use std::{
     fs::{self, OpenOptions},
     io,
@@ -19,6 +21,8 @@ use sqlx::{
 };
 
 use super::{Conn, PATIENCE, Store, memory::Memory, metrics::Notes, writer::Writer};
+
+pub use backup::{Copied, CopyError, backup};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -68,6 +72,14 @@ pub enum OpenError {
         /// Which migration, and what about it.
         why: String,
     },
+    /// There are migrations to be applied, and no copy could be made of how it was before.
+    #[error("cannot change the schema of {} without a copy of it: {source}. It was left as it is", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<CopyError>,
+    },
     /// A migration failed and was rolled back.
     #[error("cannot bring the database {} up to date: {source}", path.display())]
     Migration {
@@ -95,7 +107,8 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
     let unreadable = |source| OpenError::from_sqlite(path, source);
     make_private(path).map_err(file)?;
     let place = Place::of(path).map_err(file)?;
-    inspect(path).await?;
+    let applied = inspect(path).await?;
+    backup::before_migrations(path, &applied).await?;
 
     let file = Arc::new(File { place, options: options(path) });
     let mut conn = file.connect().await.map_err(unreadable)?;
@@ -253,25 +266,26 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Looks, through a connection that cannot write, whether the file is ours and whole enough to be opened.
-async fn inspect(path: &Path) -> Result<(), OpenError> {
+/// Looks, through a connection that cannot write, whether the file is ours and whole enough to be opened. Answers
+/// which migrations it has had.
+async fn inspect(path: &Path) -> Result<Vec<i64>, OpenError> {
     let unreadable = |source| OpenError::from_sqlite(path, source);
     let looking = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
     let mut conn = looking.disable_statement_logging().connect().await.map_err(unreadable)?;
     let verdict = judge(path, &mut conn).await;
     // The first failure is the one to report.
     let closed = conn.close().await.map_err(unreadable);
-    verdict.and(closed)
+    verdict.and_then(|applied| closed.map(|()| applied))
 }
 
-async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
+async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<Vec<i64>, OpenError> {
     let unreadable = |source| OpenError::from_sqlite(path, source);
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *conn)
         .await
         .map_err(unreadable)?;
     if tables.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if !tables.iter().any(|name| name == "_sqlx_migrations") {
         return Err(OpenError::Foreign { path: path.to_owned() });
@@ -296,7 +310,7 @@ async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError
                    created_at, disabled_at, last_login_at FROM users LIMIT 1";
         sqlx::query(all).fetch_optional(&mut *conn).await.map_err(unreadable)?;
     }
-    Ok(())
+    Ok(applied.into_iter().map(|(version, ..)| version).collect())
 }
 
 /// Two processes may start on one empty file: whoever comes second finds the work done when it looks again.
