@@ -6,6 +6,7 @@
 mod audit;
 mod backup;
 mod demo;
+mod doctor;
 mod import;
 mod keys;
 mod lines;
@@ -71,6 +72,12 @@ enum Command {
     Backup {
         /// A file that is not there yet.
         file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for what is wrong, and say what to do. Changes nothing.
+    Doctor {
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -143,6 +150,7 @@ fn run(command: Command) -> Result<(), Failure> {
             is_there(&config)?;
             Runtime::new()?.block_on(backup::run(&config, &file, json))
         }
+        Command::Doctor { json } => Runtime::new()?.block_on(doctor::run(json)),
         Command::Openapi => Ok(out(&api::spec())?),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     api,
     app::App,
     auth::{audit, session, upkeep},
-    clock::Clock,
+    clock::{self, Clock},
     config::Config,
 };
 
@@ -19,6 +19,10 @@ use crate::{
 const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    let now = Clock::System.now();
+    if clock::is_absurd(now) {
+        return Err(format!("the clock says {now}, which is before this program was made: set it").into());
+    }
     // A file that may not grow any more (`ulimit -f`) is one that cannot be written: an error, not the end.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     // Before the rest: whoever takes the wrong port leaves no database behind.

@@ -41,7 +41,7 @@ pub use memory::Heard;
 pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;
 pub use session::{Login, NewSession};
-pub use sqlite::{Copied, CopyError, OpenError, backup};
+pub use sqlite::{Copied, CopyError, Examined, OpenError, backup, examine};
 
 /// The engine.
 pub type Db = sqlx::Sqlite;

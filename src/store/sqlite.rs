@@ -1,6 +1,7 @@
 //! What SQLite alone knows: the file, its pragmas, its error codes.
 
 mod backup;
+mod examine;
 
 use std::{
     fs::{self, OpenOptions},
@@ -23,6 +24,7 @@ use sqlx::{
 use super::{Conn, PATIENCE, Store, memory::Memory, metrics::Notes, writer::Writer};
 
 pub use backup::{Copied, CopyError, backup};
+pub use examine::{Examined, examine};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 

@@ -7,6 +7,7 @@ mod command;
 mod damage;
 mod database;
 mod demo;
+mod doctor;
 mod hostile;
 mod import;
 mod keys;
