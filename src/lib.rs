@@ -7,7 +7,7 @@
 //!          └── app                     the parts, shared by every request
 //! api ───────▶ auth ───────▶ store     HTTP ▶ rules ▶ SQL
 //!   └────────────┴─────────────┴──▶ model
-//!   └────────────┴──▶ error, clock, json, templates, metrics; error knows what the store's errors are to a caller
+//!   └────────────┴──▶ error, clock, json, mail, templates, metrics; error knows what the store's errors are to a caller
 //! ```
 //!
 //! A feature is one file name in each room: `api/session.rs` ▶ `auth/session.rs` ▶ `store/session.rs`.
@@ -22,6 +22,7 @@ pub mod error;
 pub mod json;
 pub mod log;
 pub mod metrics;
+pub mod mail;
 pub mod model;
 pub mod store;
 pub mod templates;

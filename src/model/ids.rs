@@ -52,6 +52,11 @@ id! {
     SessionId
 }
 
+id! {
+    /// A mail's id: a UUIDv7 (RFC 9562) as text. Public: it stands in its `Message-ID`.
+    MailId
+}
+
 impl SessionId {
     /// The id of these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {

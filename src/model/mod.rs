@@ -9,6 +9,7 @@ mod cost;
 mod email;
 mod ids;
 mod key;
+mod mail;
 mod roles;
 mod session;
 mod time;
@@ -20,8 +21,9 @@ pub use algorithm::Algorithm;
 pub use audit::{Audited, By, DONE, Entry};
 pub use cost::Cost;
 pub use email::{Email, InvalidEmail};
-pub use ids::{SessionId, UserId};
+pub use ids::{MailId, SessionId, UserId};
 pub use key::StoredKey;
+pub use mail::{CodeHash, LinkHash, MailKind, Presented, Purpose};
 pub use roles::{ADMIN, InvalidRole, Roles};
 pub use session::{Named, Principal, Salt, SecretId, Session, Standing};
 pub use time::{Tick, Time};
@@ -34,9 +36,9 @@ pub struct User {
     pub id: UserId,
     /// As the person writes it.
     pub username: String,
-    /// As the person writes it; proves nothing before `email_verified_at`.
+    /// As the person writes it: the address that the owner proved, or else the one that the account claims.
     pub email: Option<String>,
-    /// When the owner proved the address.
+    /// When the owner proved it. None: it is a claim, which proves and reserves nothing.
     pub email_verified_at: Option<Time>,
     /// What the account may do.
     pub roles: Roles,
