@@ -5,6 +5,7 @@ use crate::{
         audit::Refusals,
         hasher::Hasher,
         limits::Limits,
+        outbox::Progress,
         password::Policy,
         revocation::Revocations,
         rotation::{self, Duty, KeyError},
@@ -15,6 +16,7 @@ use crate::{
     clock::Clock,
     config::Config,
     error::Error,
+    mail::Mailer,
     metrics::Metrics,
     store::{OpenError, Store},
     templates::{TemplateError, Templates},
@@ -43,6 +45,10 @@ pub struct App {
     pub refusals: Refusals,
     /// How often something may be tried.
     pub limits: Limits,
+    /// Where mail goes.
+    pub mailer: Mailer,
+    /// How far the sending of it is.
+    pub mailing: Progress,
     /// Letters and pages.
     pub templates: Templates,
     /// What is counted.
@@ -90,7 +96,7 @@ impl App {
 
     async fn assemble(config: Config, clock: Clock, duty: Duty) -> Result<Self, BuildError> {
         let secrets = Secrets::derive(&config)?;
-        let templates = templates(&config, duty)?;
+        let (mailer, templates) = (Mailer::new(&config)?, templates(&config, duty)?);
         let store = Store::open(&config.database).await?;
         let hasher = Hasher::start(config.argon2, config.hash_threads, config.hash_queue)?;
         let ring = rotation::prepare(&store, &secrets, &config, clock.now(), duty).await?;
@@ -101,6 +107,7 @@ impl App {
         let password_policy = Policy { min_length: config.password_min_length };
         let (uses, revocations, refusals) = (Uses::default(), Revocations::default(), Refusals::default());
         let limits = Limits::new(config.rate_limits, clock.tick())?;
+        let mailing = Progress::default();
         Ok(Self {
             config,
             store,
@@ -112,6 +119,8 @@ impl App {
             revocations,
             refusals,
             limits,
+            mailer,
+            mailing,
             templates,
             metrics,
             clock,

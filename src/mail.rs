@@ -82,25 +82,42 @@ pub enum Mailer {
 
 /// Why a mail was not sent: at which step, and what the server answered. No text of the server's, which may hold the
 /// address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{step}{}", .status.map(|status| format!(" {status}")).unwrap_or_default())]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step}{}{}", text(" ", .status.as_ref()), text(": ", .cause.as_ref()))]
 pub struct Failure {
     /// The step.
     pub step: &'static str,
     /// The server's answer.
     pub status: Option<u16>,
+    /// Why there is no connection, if it was that.
+    pub cause: Option<String>,
     /// Whether another try is in vain.
     pub is_final: bool,
+}
+
+/// What there is, after a sign.
+fn text(sign: &str, shown: Option<&impl fmt::Display>) -> String {
+    shown.map(|shown| format!("{sign}{shown}")).unwrap_or_default()
 }
 
 impl Failure {
     /// At this step, and later it may work.
     pub const fn later(step: &'static str) -> Self {
-        Self { step, status: None, is_final: false }
+        Self { step, status: None, cause: None, is_final: false }
     }
 
     fn at(step: &'static str, error: &smtp::Error) -> Self {
         Self { status: error.status().map(u16::from), ..Self::later(step) }
+    }
+
+    /// Before the server has heard of the mail: what is said then names nobody.
+    fn without_connection(step: &'static str, error: &smtp::Error) -> Self {
+        let status = error.status().map(u16::from);
+        let cause = match (status, std::error::Error::source(error)) {
+            (None, Some(cause)) => Some(cause.to_string()),
+            _ => None,
+        };
+        Self { status, cause, ..Self::later(step) }
     }
 }
 
@@ -232,10 +249,10 @@ impl Smtp {
         let server = (self.host.as_str(), self.port);
         let mut connection = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING), &self.hello, wrapper, None)
             .await
-            .map_err(|error| Failure::at("connect", &error))?;
+            .map_err(|error| Failure::without_connection("connect", &error))?;
         if let Security::StartTls(parameters) = &self.security {
             let started = connection.starttls(parameters.clone(), &self.hello).await;
-            started.map_err(|error| Failure::at("starttls", &error))?;
+            started.map_err(|error| Failure::without_connection("starttls", &error))?;
         }
         if let Some(credentials) = &self.credentials {
             let known = connection.auth(DEFAULT_MECHANISMS, credentials).await;
@@ -386,11 +403,10 @@ mod tests {
 
     #[test]
     fn a_failure_tells_the_step_and_the_status() {
-        let failure = Failure { step: "recipient", status: Some(550), is_final: true };
-        assert_eq!(
-            (failure.to_string(), Failure::later("connect").to_string()),
-            ("recipient 550".into(), "connect".into())
-        );
+        let failure = Failure { status: Some(550), is_final: true, ..Failure::later("recipient") };
+        assert_eq!(failure.to_string(), "recipient 550");
+        let failure = Failure { cause: Some("refused".to_owned()), ..Failure::later("connect") };
+        assert_eq!(failure.to_string(), "connect: refused");
     }
 
     #[test]

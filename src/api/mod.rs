@@ -11,11 +11,13 @@ mod discovery;
 mod docs;
 mod document;
 mod edge;
+mod email;
 mod guard;
 mod health;
 mod json;
 pub mod metrics;
 mod problem;
+mod recovery;
 pub mod serve;
 mod session;
 
@@ -30,6 +32,8 @@ use edge::{Edge, Methods};
 type Apis = (
     session::SessionApi,
     account::AccountApi,
+    email::EmailApi,
+    recovery::RecoveryApi,
     admin::AdminApi,
     discovery::DiscoveryApi,
     health::HealthApi,
@@ -56,6 +60,14 @@ enum Done {
     /// Done.
     #[oai(status = 204)]
     NoContent,
+}
+
+/// It was heard, and that is all that anybody is told.
+#[derive(ApiResponse)]
+enum Heard {
+    /// If there is an account that this is for, a mail is on its way.
+    #[oai(status = 202)]
+    Accepted,
 }
 
 /// The server's answers, in their layers: `Edge` ⊃ routes ⊃ guard ⊃ body ⊃ rule.
@@ -86,6 +98,8 @@ fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         session::SessionApi,
         account::AccountApi,
+        email::EmailApi,
+        recovery::RecoveryApi,
         admin::AdminApi,
         discovery::DiscoveryApi::default(),
         health::HealthApi::default(),

@@ -3,14 +3,15 @@
 use super::{
     admin,
     hasher::Verdict,
+    outbox,
     password::{InvalidPassword, Password, TypedPassword},
     random,
 };
 use crate::{
     app::App,
     error::{Error, FieldError},
-    model::{By, Client, Email, Entry, PasswordHash, Principal, Roles, Time, User, UserId, Username},
-    store::{Deletion, NewUser},
+    model::{By, Client, Email, Entry, MailKind, PasswordHash, Principal, Roles, Time, User, UserId, Username},
+    store::{Deletion, NewMail, NewUser},
 };
 
 /// What somebody types to register. The password is wiped when it has been read.
@@ -36,7 +37,7 @@ pub struct Addition {
     pub roles: Vec<String>,
 }
 
-/// Makes an account for whoever asks.
+/// Makes an account for whoever asks, and mails a link and a code to the address that it claims, if there is one.
 ///
 /// # Errors
 /// [`Error::Validation`] with all that is wrong, [`Error::TooManyAttempts`], [`Error::UsernameTaken`],
@@ -52,7 +53,12 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
     app.limits.register(app.clock.tick(), client)?;
     let id: UserId = random::id(now)?;
     let entry = By::user(id.clone(), client).does("register", now);
-    let user = create(app, id, new, entry).await?;
+    // Somebody may have proved it. That is found out when the mail is sent, and told to nobody else.
+    let mail = match &new.email {
+        Some(email) => outbox::new(app, now, MailKind::Verify, Some(id.clone()), email.clone())?,
+        None => None,
+    };
+    let user = create(app, id, new, mail, entry).await?;
     tracing::info!(event = "register", user_id = %user.id, address = %client.address);
     Ok(user)
 }
@@ -63,7 +69,7 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
 /// As [`register`].
 pub async fn add(app: &App, now: Time, by: &By, form: Addition) -> Result<User, Error> {
     let new = check(app, form, Reserved::Open)?;
-    let user = create(app, random::id(now)?, new, by.does("user_added", now)).await?;
+    let user = create(app, random::id(now)?, new, None, by.does("user_added", now)).await?;
     tracing::info!(event = "user_added", user_id = %user.id, by = by.name());
     Ok(user)
 }
@@ -110,8 +116,8 @@ pub async fn change_password(
     let new = choose_for(app, user, new, "/new_password")?;
     let verified = verify_own(app, now, client, caller, current).await?;
     let hash = app.hasher.hash(new).await?;
-    let entry = caller.by(client).does("password_changed", now);
-    if !app.store.change_password(user.id.clone(), verified, hash, session_id.clone(), entry).await? {
+    let (entry, notice) = (caller.by(client).does("password_changed", now), outbox::notice(app, now)?);
+    if !app.store.change_password(user.id.clone(), verified, hash, session_id.clone(), notice, entry).await? {
         return Err(Error::SessionEnded);
     }
     tracing::info!(event = "password_changed", user_id = %user.id, %session_id);
@@ -144,7 +150,10 @@ pub async fn delete_own(
 }
 
 /// The hash that the caller's password matches.
-async fn verify_own(
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::WrongPassword`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
+pub(super) async fn verify_own(
     app: &App,
     now: Time,
     client: Client,
@@ -223,28 +232,58 @@ fn check(app: &App, form: Addition, reserved: Reserved) -> Result<Checked, Error
 
 fn choose<'a>(app: &App, text: String, names: impl IntoIterator<Item = &'a str>) -> Result<Password, InvalidPassword> {
     let password = Password::parse(text)?;
+    check_names(app, &password, names)?;
+    Ok(password)
+}
+
+fn check_names<'a>(
+    app: &App,
+    password: &Password,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), InvalidPassword> {
     // The name, the address, and what stands before its `@`.
     let names = names.into_iter().flat_map(|name| [Some(name), name.split('@').next()]).flatten();
-    app.password_policy.check(&password, names)?;
-    Ok(password)
+    app.password_policy.check(password, names)
+}
+
+fn invalid(pointer: &str, why: InvalidPassword) -> Error {
+    Error::Validation(vec![FieldError::new(pointer, why)])
 }
 
 /// A password that this account may have.
 fn choose_for(app: &App, user: &User, text: String, pointer: &str) -> Result<Password, Error> {
-    let names = [Some(user.username.as_str()), user.email.as_deref()];
-    choose(app, text, names.into_iter().flatten()).map_err(|why| Error::Validation(vec![FieldError::new(pointer, why)]))
+    let password = choose_for_somebody(app, text, pointer)?;
+    check_for(app, user, &password, pointer)?;
+    Ok(password)
 }
 
-async fn create(app: &App, id: UserId, new: Checked, entry: Entry) -> Result<User, Error> {
+/// A password that some account may have.
+///
+/// # Errors
+/// [`Error::Validation`]
+pub(super) fn choose_for_somebody(app: &App, text: String, pointer: &str) -> Result<Password, Error> {
+    choose(app, text, []).map_err(|why| invalid(pointer, why))
+}
+
+/// Whether this account may have it.
+///
+/// # Errors
+/// [`Error::Validation`]
+pub(super) fn check_for(app: &App, user: &User, password: &Password, pointer: &str) -> Result<(), Error> {
+    let names = [Some(user.username.as_str()), user.email.as_deref()];
+    check_names(app, password, names.into_iter().flatten()).map_err(|why| invalid(pointer, why))
+}
+
+async fn create(app: &App, id: UserId, new: Checked, mail: Option<NewMail>, entry: Entry) -> Result<User, Error> {
     // Refused before the hash is paid for. The insert decides.
     if app.store.credentials(Some(new.username.as_key()), None).await?.is_some() {
         return Err(Error::UsernameTaken);
     }
-    let password_hash = match new.password {
+    let Checked { username, password, email, roles } = new;
+    let password_hash = match password {
         Some(password) => Some(app.hasher.hash(password).await?),
         None => None,
     };
-    let new =
-        NewUser { id, username: new.username, email: new.email, password_hash, roles: new.roles, created_at: entry.at };
+    let new = NewUser { id, username, email, mail, password_hash, roles, created_at: entry.at };
     app.store.insert_user(new, entry).await?.ok_or(Error::UsernameTaken)
 }

@@ -51,6 +51,10 @@ pub struct Derived {
     pub hs256: Key,
     pub(super) refresh: hmac::Key,
     pub(super) cursor: hmac::Key,
+    /// Makes links and codes of mails.
+    pub(super) mail: hmac::Key,
+    /// Makes of a code what is kept of it.
+    pub(super) code: hmac::Key,
     ring: RandomizedNonceKey,
 }
 
@@ -61,12 +65,16 @@ impl Derived {
         let kid = URL_SAFE_NO_PAD.encode(derive::<12>(secret, "hallpass/v1/hs256-kid")?);
         let refresh = derive::<32>(secret, "hallpass/v1/refresh")?;
         let cursor = derive::<32>(secret, "hallpass/v1/cursor")?;
+        let mail = derive::<32>(secret, "hallpass/v1/mail")?;
+        let code = derive::<32>(secret, "hallpass/v1/code")?;
         let ring = derive::<32>(secret, "hallpass/v1/key-ring")?;
         Ok(Self {
             id: SecretId::from_text(URL_SAFE_NO_PAD.encode(check)),
             hs256: Key::hs256(kid, secret),
             refresh: hmac::Key::new(hmac::HMAC_SHA256, &*refresh),
             cursor: hmac::Key::new(hmac::HMAC_SHA256, &*cursor),
+            mail: hmac::Key::new(hmac::HMAC_SHA256, &*mail),
+            code: hmac::Key::new(hmac::HMAC_SHA256, &*code),
             ring: RandomizedNonceKey::new(&AES_256_GCM, &*ring).map_err(|_| Error::internal("no AES-256 key"))?,
         })
     }

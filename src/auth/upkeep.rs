@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{audit, limits, rotation, session};
+use super::{audit, limits, outbox, rotation, session};
 use crate::{app::App, error::Error, model::Time};
 
 /// How often the ring is read again: what a command changes holds within a second.
@@ -15,6 +15,9 @@ const USES: Duration = Duration::from_secs(4);
 
 /// How often it is written down what was refused.
 const REFUSALS: Duration = Duration::from_secs(1);
+
+/// How often the mails that wait are counted.
+const MEASURING: Duration = Duration::from_secs(5);
 
 /// How often keys are rotated that have come of age, and what is old is deleted.
 const ROUND: Duration = Duration::from_mins(1);
@@ -34,12 +37,15 @@ pub async fn run(app: Arc<App>) {
     let note = |app: Arc<App>, now| async move { report("refusals_not_recorded", audit::record(&app, now).await) };
     let tidy = |app: Arc<App>, now| async move { round(&app, now).await };
     let recall = async { report("known_addresses_not_read", limits::recall(&app, app.clock.now()).await) };
+    let measure = |app: Arc<App>, now| async move { report("outbox_not_read", outbox::measure(&app, now).await) };
     tokio::join!(
         recall,
         again_and_again(&app, HEARING, hear),
         again_and_again(&app, USES, write),
         again_and_again(&app, REFUSALS, note),
         again_and_again(&app, ROUND, tidy),
+        again_and_again(&app, MEASURING, measure),
+        outbox::run(app.clone()),
     );
 }
 
@@ -69,6 +75,7 @@ pub async fn round(app: &App, now: Time) {
     report("signing_keys_not_deleted", rotation::forget(app, now).await);
     report("sessions_not_deleted", purge(app, now.plus(-KEPT)).await);
     report("audit_not_deleted", purge_audit(app, now).await);
+    report("codes_not_deleted", outbox::forget(app, now).await);
 }
 
 async fn purge(app: &App, before: Time) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{Failure, print::out, serve};
@@ -18,6 +19,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, Log, Mistakes, Values},
     error::Error,
+    mail::Mailer,
     model::By,
     store::Changes,
 };
@@ -60,7 +62,8 @@ impl Demo {
         // Before the folder: another demo may be running in it.
         let listener = serve::bind(&self.config(random::secret()?)?).await?;
         let secret = self.prepare().map_err(|error| format!("cannot use {}: {error}", self.dir.display()))?;
-        let app = App::build(self.config(secret)?, Clock::System).await?;
+        let mut app = App::build(self.config(secret)?, Clock::System).await?;
+        app.mailer = Mailer::Mailbox(Arc::default());
         if !self.dir.join(SEEDED).exists() {
             seed(&app).await?;
             File::create(self.dir.join(SEEDED))?;

@@ -1,4 +1,4 @@
-use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, pin::pin, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
 use tokio::{
@@ -10,12 +10,14 @@ use super::Failure;
 use crate::{
     api,
     app::App,
-    auth::{audit, session, upkeep},
+    auth::{audit, outbox, session, upkeep},
     clock::{self, Clock},
     config::Config,
 };
 
-/// How long closing the database may take. With the connections' six seconds it stays under ten.
+/// How long mails may take that are being sent, and closing the database. With the connections' six seconds it stays under
+/// ten.
+const MAILING: Duration = Duration::from_secs(1);
 const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
@@ -57,6 +59,9 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
     if !app.config.rate_limits {
         tracing::warn!(event = "no_limits", "RATE_LIMITS is off: passwords can be guessed as fast as they are hashed");
     }
+    if !app.mailer.sends() {
+        tracing::warn!(event = "no_mail", "SMTP_URL is not set: no mail is sent, so no address can be verified");
+    }
     tracing::info!(
         event = "start",
         version = env!("CARGO_PKG_VERSION"),
@@ -68,10 +73,16 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
     );
     let routes = api::routes(app.clone())?;
     let open = app.metrics.is_on().then(|| app.metrics.connections().clone());
+    let mut upkeep = pin!(upkeep::run(app.clone()));
     tokio::select! {
         () = api::serve::serve_counting(listener, routes, stop, open) => {}
         () = show(metrics, app.clone()) => {}
-        () = upkeep::run(app.clone()) => {}
+        () = &mut upkeep => {}
+    }
+    // What is cut off here is sent again at the next start.
+    tokio::select! {
+        _ = tokio::time::timeout(MAILING, outbox::finish(&app)) => {}
+        () = upkeep => {}
     }
     if session::record_uses(&app).await.is_err() {
         tracing::warn!(event = "uses_not_recorded");

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
 use super::{
-    Conn, Error, Store,
+    Conn, Error, NewMail, Notice, Store,
     audit::append,
+    code::void_for_new_password,
     memory::Touched,
+    outbox::{enqueue, tell_owner},
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
 use crate::model::{
-    ADMIN, Account, Credentials, Email, Entry, PasswordHash, Roles, SessionId, Time, User, UserId, Username,
+    ADMIN, Account, Credentials, Email, Entry, MailKind, PasswordHash, Roles, SessionId, Time, User, UserId, Username,
 };
 
 /// An account to be made.
@@ -18,8 +20,10 @@ pub struct NewUser {
     pub id: UserId,
     /// Its name.
     pub username: Username,
-    /// Its address, not proved.
+    /// The address that it claims.
     pub email: Option<Email>,
+    /// What is to be mailed to that.
+    pub mail: Option<NewMail>,
     /// What its password must match. None: it cannot log in yet.
     pub password_hash: Option<PasswordHash>,
     /// What it may do.
@@ -70,7 +74,8 @@ impl Store {
     ) -> Result<Option<Credentials>, Error> {
         let row = sqlx::query_as!(
             Row,
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+            r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
+                      email_verified_at AS "email_verified_at: Time",
                       password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
                       created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                       last_login_at AS "last_login_at: Time"
@@ -90,7 +95,8 @@ impl Store {
     pub async fn credentials_by_id(&self, id: &UserId) -> Result<Option<Credentials>, Error> {
         let row = sqlx::query_as!(
             Row,
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+            r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
+                      email_verified_at AS "email_verified_at: Time",
                       password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
                       created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                       last_login_at AS "last_login_at: Time"
@@ -108,23 +114,28 @@ impl Store {
         Ok(by_id(&mut conn, id).await?.map(|user| Arc::new(user.into())))
     }
 
-    /// Makes an account. None: the name is taken.
+    /// Makes an account, and has mail sent to the address that it claims. None: the name is taken.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn insert_user(&self, new: NewUser, entry: Entry) -> Result<Option<User>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
-                let NewUser { id, username, email, password_hash, roles, created_at } = new;
+                let NewUser { id, username, email, mail, password_hash, roles, created_at } = new;
                 let (name, key) = (username.display(), username.as_key());
                 let (address, address_key) = (email.as_ref().map(Email::display), email.as_ref().map(Email::as_key));
                 // Each column says `!` or `?`: what sqlx infers for RETURNING is wrong both ways.
                 let row = sqlx::query_as!(
                     User,
-                    r#"INSERT INTO users (id, username, username_key, email, email_key, password_hash, roles, created_at)
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                    r#"INSERT INTO users (id, username, username_key, claimed_email, claimed_email_key, claimed_at,
+                                          password_hash, roles, created_at)
+                       VALUES ($1, $2, $3, $4, $5,
+                               (SELECT CASE WHEN $5 IS NULL THEN NULL
+                                            WHEN MAX(claimed_at) >= $8 THEN MAX(claimed_at) + 1 ELSE $8 END
+                                FROM users WHERE claimed_email_key = $5),
+                               $6, $7, $8)
                        ON CONFLICT (username_key) DO NOTHING
-                       RETURNING id AS "id!: UserId", username AS "username!", email AS "email?",
+                       RETURNING id AS "id!: UserId", username AS "username!", claimed_email AS "email?",
                                  email_verified_at AS "email_verified_at?: Time", roles AS "roles!: Roles",
                                  created_at AS "created_at!: Time", disabled_at AS "disabled_at?: Time",
                                  last_login_at AS "last_login_at?: Time""#,
@@ -140,7 +151,10 @@ impl Store {
                 .fetch_optional(&mut *tx)
                 .await?;
                 if let Some(user) = &row {
-                    append(tx, &entry.on(&user.id)).await?;
+                    append(&mut *tx, &entry.on(&user.id)).await?;
+                    if let Some(mail) = &mail {
+                        enqueue(tx, mail).await?;
+                    }
                 }
                 // A new one, which nobody remembers.
                 Ok((row, Touched::nothing()))
@@ -164,15 +178,17 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((false, Touched::nothing()));
                 }
+                void_for_new_password(&mut *tx, &id).await?;
                 let ended = end_all_of(&mut *tx, &id, None, entry.at).await?;
                 append(tx, &entry.on(&id)).await?;
-                Ok((true, Touched::sessions(ended)))
+                Ok((true, Touched::account(id).and(Touched::sessions(ended))))
             })
         })
         .await
     }
 
-    /// Gives an account another password in place of the verified one, and ends its sessions but for this one.
+    /// Gives an account another password in place of the verified one, and ends its sessions but for this one. The owner
+    /// of a proved address is told.
     ///
     /// False: since they were read, the password was changed, or the account or this session ended.
     ///
@@ -184,6 +200,7 @@ impl Store {
         verified: PasswordHash,
         hash: PasswordHash,
         session_id: SessionId,
+        notice: Option<Notice>,
         entry: Entry,
     ) -> Result<bool, Error> {
         self.write_touching(move |tx| {
@@ -201,9 +218,11 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((false, Touched::nothing()));
                 }
+                void_for_new_password(&mut *tx, &id).await?;
+                tell_owner(&mut *tx, notice.as_ref(), MailKind::PasswordChanged, &id).await?;
                 let ended = end_all_of(&mut *tx, &id, Some(&session_id), entry.at).await?;
                 append(tx, &entry.on(&id).about(&session_id)).await?;
-                Ok((true, Touched::sessions(ended)))
+                Ok((true, Touched::account(id).and(Touched::sessions(ended))))
             })
         })
         .await
@@ -274,7 +293,8 @@ async fn has_other_admin(tx: &mut Conn, id: &UserId) -> Result<bool, Error> {
 pub(super) async fn by_id(tx: &mut Conn, id: &UserId) -> Result<Option<User>, Error> {
     let user = sqlx::query_as!(
         User,
-        r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+        r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
+                  email_verified_at AS "email_verified_at: Time",
                   roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                   last_login_at AS "last_login_at: Time"
            FROM users WHERE id = $1"#,

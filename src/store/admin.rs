@@ -2,6 +2,7 @@ use super::{
     Conn, Error, Store,
     account::by_id,
     audit::append,
+    code::void_all,
     memory::Touched,
     revocation::cut_off,
     session::{end_all_of, last_issue},
@@ -119,7 +120,8 @@ impl Store {
         let from = after.map_or_else(|| prefix.to_owned(), |after| format!("{after}{NEXT}"));
         let end = format!("{prefix}{END}");
         let rows = sqlx::query!(
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+            r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
+                      email_verified_at AS "email_verified_at: Time",
                       roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                       last_login_at AS "last_login_at: Time", username_key AS key
                FROM users WHERE username_key >= $1 AND username_key < $2 ORDER BY username_key LIMIT $3"#,
@@ -162,13 +164,17 @@ impl Store {
         let end = format!("{prefix}{END}");
         let not_to = not_named.map(|prefix| format!("{prefix}{END}"));
         let rows = sqlx::query!(
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+            r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
+                      email_verified_at AS "email_verified_at: Time",
                       roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
-                      last_login_at AS "last_login_at: Time", email_key AS "key!"
+                      last_login_at AS "last_login_at: Time", COALESCE(email_key, claimed_email_key) AS "key!: String"
                FROM users
-               WHERE email_key IS NOT NULL AND (email_key, id) > ($1, $2) AND email_key < $3
+               WHERE COALESCE(email_key, claimed_email_key) IS NOT NULL
+                 AND COALESCE(email_key, claimed_email_key) >= $1
+                 AND (COALESCE(email_key, claimed_email_key), id) > ($1, $2)
+                 AND COALESCE(email_key, claimed_email_key) < $3
                  AND ($4 IS NULL OR username_key < $4 OR username_key >= $5)
-               ORDER BY email_key, id LIMIT $6"#,
+               ORDER BY COALESCE(email_key, claimed_email_key), id LIMIT $6"#,
             from,
             after,
             end,
@@ -290,7 +296,7 @@ async fn change(tx: &mut Conn, id: UserId, changes: Changes, by: &By, now: Time)
         cut_off(&mut *tx, &id, last).await?;
     }
     if let Some(email) = changes.email
-        && set_email(&mut *tx, &id, email.as_ref()).await?
+        && set_email(&mut *tx, &id, email.as_ref(), now).await?
     {
         append(&mut *tx, &by.does("email_set", now).on(&id)).await?;
         events.push("email_set");
@@ -313,16 +319,25 @@ async fn is_taken(tx: &mut Conn, id: &UserId, email: &Email) -> Result<bool, Err
     Ok(owners.fetch_one(tx).await? > 0)
 }
 
-/// Gives an account another address, which it has not proved, or none. False: it has this one.
-async fn set_email(tx: &mut Conn, id: &UserId, email: Option<&Email>) -> Result<bool, Error> {
+/// Gives an account another address, as a claim, or none. What was mailed for it is void. False: it has this one.
+async fn set_email(tx: &mut Conn, id: &UserId, email: Option<&Email>, now: Time) -> Result<bool, Error> {
     let (address, key) = (email.map(Email::display), email.map(Email::as_key));
     let row = sqlx::query_scalar!(
-        r#"UPDATE users SET email = $2, email_key = $3, email_verified_at = NULL
-           WHERE id = $1 AND COALESCE(email_key, '') <> COALESCE($3, '')
+        r#"UPDATE users
+           SET email = NULL, email_key = NULL, email_verified_at = NULL, claimed_email = $2, claimed_email_key = $3,
+               claimed_at = (SELECT CASE WHEN $3 IS NULL THEN NULL
+                                         WHEN MAX(claims.claimed_at) >= $4 THEN MAX(claims.claimed_at) + 1 ELSE $4 END
+                             FROM users AS claims WHERE claims.claimed_email_key = $3)
+           WHERE id = $1 AND COALESCE(email_key, claimed_email_key, '') <> COALESCE($3, '')
            RETURNING id AS "id!""#,
         id,
         address,
-        key
+        key,
+        now
     );
-    Ok(row.fetch_optional(tx).await?.is_some())
+    if row.fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(false);
+    }
+    void_all(tx, id).await?;
+    Ok(true)
 }

@@ -96,7 +96,8 @@ impl Store {
     pub async fn credentials_after(&self, key: &str, most: i64) -> Result<Vec<Credentials>, Error> {
         let rows = sqlx::query_as!(
             Row,
-            r#"SELECT id AS "id: UserId", username, email, email_verified_at AS "email_verified_at: Time",
+            r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
+                      email_verified_at AS "email_verified_at: Time",
                       password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
                       created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
                       last_login_at AS "last_login_at: Time"
@@ -108,15 +109,18 @@ impl Store {
     }
 }
 
-/// Makes it. False: its name or its proved address is taken.
+/// Makes it. False: its name or its proved address is taken. An address that it has not proved is a claim of the day it was
+/// made; those that others have to an address that it has proved give them nothing, and stay.
 async fn insert(tx: &mut Conn, newcomer: &Newcomer) -> Result<bool, Error> {
     let Newcomer { id, username, email, email_verified_at, password_hash, roles, created_at, disabled_at } = newcomer;
     let (name, key) = (username.display(), username.as_key());
     let (address, address_key) = (email.as_ref().map(Email::display), email.as_ref().map(Email::as_key));
     let done = sqlx::query!(
-        "INSERT INTO users (id, username, username_key, email, email_key, email_verified_at, password_hash, roles,
-                            created_at, disabled_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO users (id, username, username_key, email, email_key, email_verified_at, claimed_email,
+                            claimed_email_key, claimed_at, password_hash, roles, created_at, disabled_at)
+         VALUES ($1, $2, $3, CASE WHEN $6 IS NOT NULL THEN $4 END, CASE WHEN $6 IS NOT NULL THEN $5 END, $6,
+                 CASE WHEN $6 IS NULL THEN $4 END, CASE WHEN $6 IS NULL THEN $5 END,
+                 CASE WHEN $6 IS NULL AND $5 IS NOT NULL THEN $9 END, $7, $8, $9, $10)
          ON CONFLICT DO NOTHING",
         id,
         name,

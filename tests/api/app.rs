@@ -8,10 +8,11 @@ use std::sync::{
 use hallpass::{
     api,
     app::{App, BuildError},
-    auth::admin,
+    auth::{admin, outbox},
     clock::Clock,
     config::{Config, Values},
-    model::{By, Cost, Time, User},
+    mail::{Kept, Mailbox, Mailer},
+    model::{By, Cost, MailKind, Time, User},
     store::{Changes, LastAdmin},
 };
 use poem::{
@@ -33,8 +34,44 @@ pub const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
 pub struct TestApp {
     pub app: Arc<App>,
     pub folder: TempDir,
+    mailbox: Arc<Mailbox>,
     endpoint: BoxEndpoint<'static, Response>,
     clock: Arc<AtomicI64>,
+}
+
+/// A mail, as its reader sees it.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub kind: MailKind,
+    pub to: String,
+    pub text: String,
+    /// Behind its link.
+    pub token: String,
+    pub code: String,
+    pub raw: String,
+}
+
+impl Letter {
+    fn of(kept: &Kept) -> Self {
+        let text = kept.mail.text.clone();
+        let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let after = text.split("?token=").nth(1).unwrap_or_default();
+        let token = after.split(|c| !is_of_token(c)).next().unwrap_or_default().to_owned();
+        let is_code = |word: &&str| word.len() == 8 && word.bytes().all(|b| b.is_ascii_digit());
+        let code = text.split(|c| !is_of_token(c)).find(is_code).unwrap_or_default().to_owned();
+        let raw = String::from_utf8(kept.raw.clone()).unwrap();
+        Self { kind: kept.mail.kind, to: kept.mail.to.clone(), text, token, code, raw }
+    }
+
+    /// The proof of its link.
+    pub fn link(&self) -> Value {
+        json!({"token": self.token})
+    }
+
+    /// The proof of its code, for the address that it was mailed to.
+    pub fn code(&self) -> Value {
+        json!({"email": self.to, "code": self.code})
+    }
 }
 
 /// What `/login` and `/refresh` answer.
@@ -79,13 +116,20 @@ impl TestApp {
         Self::at(folder, settings, CHEAP).await
     }
 
+    /// One that sends no mail.
+    pub async fn silent() -> Self {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(AtomicI64::new(START)));
+        let app = Self::build(&folder, &[], CHEAP, clock.clone()).await.unwrap();
+        let app = Arc::new(app);
+        let endpoint = api::routes(app.clone()).unwrap().boxed();
+        Self { app, folder, mailbox: Arc::default(), endpoint, clock }
+    }
+
     /// In a folder that may hold the database of an earlier one, hashing at this cost.
     pub async fn at(folder: TempDir, settings: &[(&str, &str)], cost: Cost) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
         let app = Self::build(&folder, settings, cost, clock.clone()).await.unwrap();
-        let app = Arc::new(app);
-        let endpoint = api::routes(app.clone()).unwrap().boxed();
-        Self { app, folder, endpoint, clock }
+        Self::around(app, folder, clock)
     }
 
     /// A start that may be refused.
@@ -114,9 +158,19 @@ impl TestApp {
     pub async fn try_restart(self, settings: &[(&str, &str)]) -> Result<Self, BuildError> {
         let clock = self.clock.clone();
         let folder = self.close().await;
-        let app = Arc::new(Self::build(&folder, settings, CHEAP, clock.clone()).await?);
+        let app = Self::build(&folder, settings, CHEAP, clock.clone()).await?;
+        Ok(Self::around(app, folder, clock))
+    }
+
+    /// Its mail goes into a mailbox, unless the settings name a server.
+    fn around(mut app: App, folder: TempDir, clock: Arc<AtomicI64>) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        if !app.mailer.sends() {
+            app.mailer = Mailer::Mailbox(mailbox.clone());
+        }
+        let app = Arc::new(app);
         let endpoint = api::routes(app.clone()).unwrap().boxed();
-        Ok(Self { app, folder, endpoint, clock })
+        Self { app, folder, mailbox, endpoint, clock }
     }
 
     /// Ends this server and leaves its folder.
@@ -186,6 +240,66 @@ impl TestApp {
         let answer = self.post("/register", &json!({"username": username, "password": PASSWORD})).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()
+    }
+
+    /// Registers with an address that nobody has proved.
+    pub async fn claim(&self, username: &str, email: &str) -> Value {
+        let form = json!({"username": username, "password": PASSWORD, "email": email});
+        let answer = self.post("/register", &form).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Registers with an address, and proves it.
+    pub async fn own(&self, username: &str, email: &str) -> Value {
+        let user = self.claim(username, email).await;
+        let mail = self.mail().await;
+        assert_eq!(self.post("/email/verify", &mail.link()).await.status, 204);
+        user
+    }
+
+    /// Sends what is to be sent, and empties the mailbox: the oldest first.
+    pub async fn mails(&self) -> Vec<Letter> {
+        outbox::drain(&self.app).await.unwrap();
+        self.received()
+    }
+
+    /// How many links and codes there are.
+    pub async fn codes(&self) -> String {
+        self.text("SELECT CAST(COUNT(*) AS TEXT) FROM codes").await
+    }
+
+    /// Empties the mailbox: the oldest first.
+    pub fn received(&self) -> Vec<Letter> {
+        self.mailbox.take().iter().map(Letter::of).collect()
+    }
+
+    /// The same, of one mail.
+    #[track_caller]
+    pub fn mail(&self) -> impl Future<Output = Letter> {
+        let place = std::panic::Location::caller();
+        async move {
+            let mails = self.mails().await;
+            assert_eq!(mails.len(), 1, "{place}: {mails:?}");
+            mails.into_iter().next().unwrap()
+        }
+    }
+
+    /// Asks for a mail for this address, and reads it.
+    pub async fn forgot(&self, email: &str) -> Letter {
+        assert_eq!(self.post("/password/forgot", &json!({"email": email})).await.status, 202);
+        self.mail().await
+    }
+
+    pub async fn reset(&self, proof: &Value, password: &str) -> Answer {
+        let mut body = proof.clone();
+        body["new_password"] = json!(password);
+        self.post("/password/reset", &body).await
+    }
+
+    pub async fn change_email(&self, token: &str, password: &str, email: &str) -> Answer {
+        let body = json!({"password": password, "email": email});
+        self.call(Method::POST, "/email/change", token, Some(&body)).await
     }
 
     pub async fn try_login(&self, username: &str, password: &str) -> Answer {

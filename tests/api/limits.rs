@@ -72,7 +72,11 @@ async fn peopled() -> TestApp {
         let form = json!({"username": name, "password": PASSWORD, "email": format!("{name}@example.org")});
         assert_eq!(app.post("/register", &form).await.status, 201);
     }
-    app.sql("UPDATE users SET email_verified_at = 1").await;
+    app.sql(
+        "UPDATE users SET email = claimed_email, email_key = claimed_email_key, email_verified_at = 1,
+                          claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL",
+    )
+    .await;
     app.sql("UPDATE users SET disabled_at = 1 WHERE username = 'mallory'").await;
     app.sql("UPDATE users SET password_hash = NULL WHERE username = 'keyless'").await;
     app

@@ -109,12 +109,14 @@ async fn a_file_that_was_moved_away_is_neither_written_nor_believed_and_recovers
 }
 
 /// Those that go through a whole table, each for a reason.
-const SCANS: [(&str, &str); 5] = [
+const SCANS: [(&str, &str); 7] = [
     ("UPDATE sessions SET ended_at = $1", "every session is ended"),
     ("FROM users AS other", "the index of the admins"),
     ("signing_keys", "a handful of rows"),
     ("secrets", "a handful of rows"),
     ("UPDATE probe", "one row"),
+    ("SELECT 1 FROM outbox LIMIT $8", "whether the outbox is full: 10,000 entries of an index at most"),
+    ("MIN(created_at) AS \"oldest?: Time\" FROM outbox", "how many are waiting: for metrics"),
 ];
 
 #[tokio::test]

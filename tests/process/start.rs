@@ -104,6 +104,20 @@ async fn it_serves_without_a_command_and_ends_at_a_signal() {
 }
 
 #[tokio::test]
+async fn without_a_mail_server_it_says_so_and_no_request_fails() {
+    let server = Server::start(&[("LOG_FORMAT", "json")]);
+    assert!(server.whole_log().contains(r#""event":"no_mail""#), "{}", server.log());
+    for (path, body) in [
+        ("/register", json!({"username": "jane", "password": PASSWORD, "email": "jane@example.org"})),
+        ("/password/forgot", json!({"email": "jane@example.org"})),
+        ("/email/resend", json!({"email": "jane@example.org"})),
+    ] {
+        let answer = reqwest::Client::new().post(server.url(path)).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_outlives_a_kill() {
     let server = Server::start(&[]);
     server.register("john").await;

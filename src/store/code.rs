@@ -1,0 +1,219 @@
+use super::{Conn, Error, Store, audit::append, memory::Touched};
+use crate::model::{By, CodeHash, Credentials, LinkHash, Presented, Purpose, Time, UserId};
+
+/// So many wrong codes void the one that was mailed.
+const TRIES: i64 = 5;
+
+/// What came of showing a link or a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Try<T> {
+    /// It counts.
+    Right(T),
+    /// It does not.
+    Wrong,
+    /// It does not, and it was one wrong code too many: the right one is void, too. Its link is not.
+    Voided(UserId),
+}
+
+/// Whose code it was, and for which address.
+pub(super) struct Used {
+    pub(super) user_id: UserId,
+    pub(super) email_key: String,
+}
+
+impl Store {
+    /// Whose link or code this is, without using it. A wrong code counts.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn try_code(
+        &self,
+        purpose: Purpose,
+        shown: Presented,
+        by: By,
+        now: Time,
+    ) -> Result<Try<Credentials>, Error> {
+        let found = match shown {
+            Presented::Link(hash) => self.holder_by_link(purpose, &hash, now).await?,
+            Presented::Code { email_key, current, previous } => {
+                let tried = self.write_aside(move |tx| {
+                    Box::pin(async move {
+                        match holder_by_code(&mut *tx, purpose, &email_key, &current, &previous, now).await? {
+                            Some(id) => Ok(Try::Right(id)),
+                            None => count_try(tx, purpose, &email_key, &by, now).await,
+                        }
+                    })
+                });
+                match tried.await? {
+                    Try::Right(id) => Some(id),
+                    Try::Wrong => None,
+                    Try::Voided(id) => return Ok(Try::Voided(id)),
+                }
+            }
+        };
+        let Some(id) = found else { return Ok(Try::Wrong) };
+        // Deleted meanwhile: then there is no code, either.
+        Ok(self.credentials_by_id(&id).await?.map_or(Try::Wrong, Try::Right))
+    }
+
+    async fn holder_by_link(&self, purpose: Purpose, hash: &LinkHash, now: Time) -> Result<Option<UserId>, Error> {
+        let holder = sqlx::query_scalar!(
+            r#"SELECT user_id AS "user_id: UserId" FROM codes
+               WHERE link_hash = $1 AND kind = $2 AND link_expires_at > $3"#,
+            hash,
+            purpose,
+            now
+        );
+        Ok(holder.fetch_optional(self.readers()?).await?)
+    }
+
+    /// Deletes codes whose links have expired.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn purge_codes(&self, now: Time) -> Result<u64, Error> {
+        self.write_one(move |tx| {
+            Box::pin(async move {
+                let purged = sqlx::query!("DELETE FROM codes WHERE link_expires_at <= $1", now);
+                Ok((purged.execute(tx).await?.rows_affected(), Touched::nothing()))
+            })
+        })
+        .await
+    }
+}
+
+async fn holder_by_code(
+    tx: &mut Conn,
+    purpose: Purpose,
+    email_key: &str,
+    current: &CodeHash,
+    previous: &CodeHash,
+    now: Time,
+) -> Result<Option<UserId>, Error> {
+    let holder = sqlx::query_scalar!(
+        r#"SELECT user_id AS "user_id!: UserId" FROM codes
+           WHERE kind = $1 AND email_key = $2 AND code_hash IN ($3, $4) AND code_expires_at > $5
+             AND user_id = COALESCE(
+                 (SELECT id FROM users WHERE email_key = $2 AND email_verified_at IS NOT NULL),
+                 (SELECT id FROM users WHERE claimed_email_key = $2 AND disabled_at IS NULL
+                  ORDER BY claimed_at DESC, id DESC LIMIT 1))"#,
+        purpose,
+        email_key,
+        current,
+        previous,
+        now
+    );
+    Ok(holder.fetch_optional(tx).await?)
+}
+
+/// Takes what somebody shows out of the table, if it counts. A code is for the verified owner of its address, and if
+/// nobody has verified that, for the newest claim.
+pub(super) async fn consume(
+    tx: &mut Conn,
+    purpose: Purpose,
+    shown: &Presented,
+    now: Time,
+) -> Result<Option<Used>, Error> {
+    let used = match shown {
+        Presented::Link(hash) => {
+            sqlx::query_as!(
+                Used,
+                r#"DELETE FROM codes WHERE link_hash = $1 AND kind = $2 AND link_expires_at > $3
+                   RETURNING user_id AS "user_id!: UserId", email_key AS "email_key!""#,
+                hash,
+                purpose,
+                now
+            )
+            .fetch_optional(tx)
+            .await?
+        }
+        Presented::Code { email_key, current, previous } => {
+            sqlx::query_as!(
+                Used,
+                r#"DELETE FROM codes
+                   WHERE kind = $1 AND email_key = $2 AND code_hash IN ($3, $4) AND code_expires_at > $5
+                     AND user_id = COALESCE(
+                         (SELECT id FROM users WHERE email_key = $2 AND email_verified_at IS NOT NULL),
+                         (SELECT id FROM users WHERE claimed_email_key = $2 AND disabled_at IS NULL
+                          ORDER BY claimed_at DESC, id DESC LIMIT 1))
+                   RETURNING user_id AS "user_id!: UserId", email_key AS "email_key!""#,
+                purpose,
+                email_key,
+                current,
+                previous,
+                now
+            )
+            .fetch_optional(tx)
+            .await?
+        }
+    };
+    Ok(used)
+}
+
+/// Counts a wrong code against the one that was mailed to this address. As long as one is tried the writer does nothing
+/// else, so that guesses at once are counted one by one.
+pub(super) async fn count_try<T>(
+    tx: &mut Conn,
+    purpose: Purpose,
+    email_key: &str,
+    by: &By,
+    now: Time,
+) -> Result<Try<T>, Error> {
+    let counted = sqlx::query!(
+        r#"UPDATE codes
+           SET attempts = attempts + 1, code_hash = CASE WHEN attempts + 1 < $4 THEN code_hash END
+           WHERE kind = $1 AND email_key = $2 AND code_hash IS NOT NULL AND code_expires_at > $3
+             AND user_id = COALESCE(
+                 (SELECT id FROM users WHERE email_key = $2 AND email_verified_at IS NOT NULL),
+                 (SELECT id FROM users WHERE claimed_email_key = $2 AND disabled_at IS NULL
+                  ORDER BY claimed_at DESC, id DESC LIMIT 1))
+           RETURNING user_id AS "user_id!: UserId", attempts AS "attempts!""#,
+        purpose,
+        email_key,
+        now,
+        TRIES
+    );
+    let Some(counted) = counted.fetch_optional(&mut *tx).await? else {
+        // A commit that changes nothing is quick: time would tell which addresses have a code.
+        sqlx::query!("UPDATE probe SET writes = writes + 1").execute(tx).await?;
+        return Ok(Try::Wrong);
+    };
+    if counted.attempts < TRIES {
+        return Ok(Try::Wrong);
+    }
+    append(tx, &by.does("code_voided", now).on(&counted.user_id).refused(purpose.name())).await?;
+    Ok(Try::Voided(counted.user_id))
+}
+
+/// Voids all that was mailed for an account.
+pub(super) async fn void_all(tx: &mut Conn, user_id: &UserId) -> Result<(), Error> {
+    sqlx::query!("DELETE FROM codes WHERE user_id = $1", user_id).execute(tx).await?;
+    Ok(())
+}
+
+/// What another password voids: resets, and a change of the proved address that is under way. Whoever knew the password of
+/// before may have asked for either. The first proof of an address stays: it is of who registered.
+pub(super) async fn void_for_new_password(tx: &mut Conn, user_id: &UserId) -> Result<(), Error> {
+    sqlx::query!(
+        "DELETE FROM codes WHERE user_id = $1
+           AND (kind = 'reset' OR EXISTS (SELECT 1 FROM users WHERE users.id = $1 AND users.email_key IS NOT NULL))",
+        user_id
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE users SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
+         WHERE id = $1 AND email_key IS NOT NULL",
+        user_id
+    )
+    .execute(&mut *tx)
+    .await?;
+    // Asked for and not sent yet.
+    sqlx::query!(
+        "DELETE FROM outbox WHERE kind = 'reset' AND email_key = (SELECT email_key FROM users WHERE id = $1)",
+        user_id
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
