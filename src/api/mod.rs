@@ -73,7 +73,7 @@ enum Heard {
 /// The server's answers, in their layers: `Edge` ⊃ routes ⊃ guard ⊃ body ⊃ rule.
 ///
 /// # Errors
-/// [`Error::Internal`] if the system has no random bytes.
+/// [`Error::Internal`] if the system has no random bytes, or routes of this app are counted already.
 pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> {
     let mut methods = methods();
     if app.config.docs {
