@@ -80,7 +80,8 @@ impl App {
     /// # Errors
     /// [`BuildError`]
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
-        let app = Self::assemble(config, clock, Duty::Serve).await?;
+        // What starting needs is large, and over soon.
+        let app = Box::pin(Self::assemble(config, clock, Duty::Serve)).await?;
         app.tokens.self_test(app.clock.now())?;
         Ok(app)
     }
@@ -91,7 +92,7 @@ impl App {
     /// # Errors
     /// [`BuildError`]
     pub async fn build_for_command(config: Config, clock: Clock) -> Result<Self, BuildError> {
-        Self::assemble(config, clock, Duty::Command).await
+        Box::pin(Self::assemble(config, clock, Duty::Command)).await
     }
 
     async fn assemble(config: Config, clock: Clock, duty: Duty) -> Result<Self, BuildError> {

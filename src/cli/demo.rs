@@ -69,7 +69,7 @@ impl Demo {
             File::create(self.dir.join(SEEDED))?;
         }
         out(&welcome(&app.config.public_url, &self.dir))?;
-        serve::serve(app, listener, None).await
+        Box::pin(serve::serve(app, listener, None)).await
     }
 
     /// Makes the folder, and answers its secret.

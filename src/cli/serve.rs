@@ -1,4 +1,4 @@
-use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
 use tokio::{
@@ -34,7 +34,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         None => None,
     };
     let app = App::build(config, Clock::System).await?;
-    serve(app, listener, metrics).await
+    Box::pin(serve(app, listener, metrics)).await
 }
 
 /// Takes the port.
@@ -73,7 +73,7 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
     );
     let routes = api::routes(app.clone())?;
     let open = app.metrics.is_on().then(|| app.metrics.connections().clone());
-    let mut upkeep = pin!(upkeep::run(app.clone()));
+    let mut upkeep = Box::pin(upkeep::run(app.clone()));
     tokio::select! {
         () = api::serve::serve_counting(listener, routes, stop, open) => {}
         () = show(metrics, app.clone()) => {}

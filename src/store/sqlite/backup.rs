@@ -80,6 +80,8 @@ enum Place {
 const ROWS: &[(&str, &str)] = &[
     ("users", "SELECT COUNT(*) FROM users"),
     ("sessions", "SELECT COUNT(*) FROM sessions"),
+    ("codes", "SELECT COUNT(*) FROM codes"),
+    ("outbox", "SELECT COUNT(*) FROM outbox"),
     ("subject_cutoffs", "SELECT COUNT(*) FROM subject_cutoffs"),
     ("secrets", "SELECT COUNT(*) FROM secrets"),
     ("signing_keys", "SELECT COUNT(*) FROM signing_keys"),
