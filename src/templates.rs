@@ -3,18 +3,25 @@
 //! Each template is built in, and replaced by a file of its name in `MAIL_TEMPLATES`. What an operator wrote is
 //! tried out at the start, in every way in which it is used.
 
+mod letter;
+mod page;
+
 use std::{
+    borrow::Cow,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use minijinja::{
-    AutoEscape, Environment, HtmlEscape, Output, State, UndefinedBehavior, Value, context, escape_formatter,
+    AutoEscape, Environment, HtmlEscape, Output, State, UndefinedBehavior, Value, escape_formatter,
     syntax::SyntaxConfig,
 };
 use url::Url;
 
 use crate::error::Error;
+pub use letter::{Letter, Values, Written};
+use page::Style;
+pub use page::{Page, Shown, Trouble};
 
 macro_rules! built_in {
     ($($name:literal)+) => { &[$(($name, include_str!(concat!("../templates/", $name)))),+] };
@@ -38,98 +45,14 @@ const BUILT_IN: &[(&str, &str)] = built_in! {
     "mail/password-changed.subject"
     "mail/password-changed.txt"
     "mail/password-changed.html"
+    "pages/layout.html"
+    "pages/style.css"
+    "pages/verify.html"
+    "pages/reset.html"
+    "pages/done.html"
+    "pages/problem.html"
+    "pages/mailbox.html"
 };
-
-/// What a letter is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Letter {
-    /// An account says that this is its address: prove it.
-    Verify,
-    /// The same, and the address is proved to be another account's: nothing to prove.
-    VerifyTaken,
-    /// Somebody forgot the password.
-    Reset,
-    /// To the address of before.
-    EmailChanged,
-    /// By its owner, or by a reset.
-    PasswordChanged,
-}
-
-impl Letter {
-    const ALL: [Self; 5] = [Self::Verify, Self::VerifyTaken, Self::Reset, Self::EmailChanged, Self::PasswordChanged];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Verify => "verify",
-            Self::VerifyTaken => "verify-taken",
-            Self::Reset => "reset",
-            Self::EmailChanged => "email-changed",
-            Self::PasswordChanged => "password-changed",
-        }
-    }
-
-    /// Whether it is for nothing without a link or a code.
-    fn has_proof(self) -> bool {
-        matches!(self, Self::Verify | Self::Reset)
-    }
-}
-
-/// What stands in a letter.
-#[derive(Clone)]
-pub struct Values {
-    /// The account that asked, or that it is about.
-    pub username: String,
-    /// To whom it goes.
-    pub email: String,
-    /// Where the proof is given.
-    pub link: Option<String>,
-    /// What can be typed instead.
-    pub code: Option<String>,
-    /// How long the link counts.
-    pub link_minutes: u32,
-    /// How long the code counts.
-    pub code_minutes: u32,
-    /// `PUBLIC_URL`
-    pub issuer: String,
-}
-
-impl fmt::Debug for Values {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Values(…)")
-    }
-}
-
-impl Values {
-    fn context(&self) -> Value {
-        context! {
-            username => &self.username,
-            email => &self.email,
-            link => &self.link,
-            code => &self.code,
-            link_lasts => in_words(self.link_minutes),
-            code_lasts => in_words(self.code_minutes),
-            issuer => &self.issuer,
-            host => host(&self.issuer),
-        }
-    }
-}
-
-/// A letter, written.
-#[derive(Clone)]
-pub struct Written {
-    /// One line.
-    pub subject: String,
-    /// The part for those who read text.
-    pub text: String,
-    /// The same in HTML.
-    pub html: String,
-}
-
-impl fmt::Debug for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Written(…)")
-    }
-}
 
 /// A template of the operator that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +91,7 @@ pub struct Templates {
     built_in: Environment<'static>,
     /// With what the operator replaced.
     own: Option<Environment<'static>>,
+    style: Style,
 }
 
 impl fmt::Debug for Templates {
@@ -182,27 +106,17 @@ impl Templates {
     /// # Errors
     /// The first one that cannot be used.
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
-        let built_in = BUILT_IN.iter().map(|(name, text)| (*name, (*text).to_owned()));
-        let built_in = environment(built_in)?;
-        let Some(folder) = folder else { return Ok(Self { built_in, own: None }) };
+        let (built_in, style) = environment(BUILT_IN.iter().map(|(name, text)| (*name, (*text).into())))?;
+        let Some(folder) = folder else { return Ok(Self { built_in, own: None, style }) };
         let mut sources = Vec::new();
         for (name, text) in BUILT_IN {
-            sources.push((*name, read(folder, name)?.unwrap_or_else(|| (*text).to_owned())));
+            sources.push((*name, read(folder, name)?.map_or(Cow::Borrowed(*text), Cow::Owned)));
         }
         refuse_strangers(folder)?;
-        let own = environment(sources.into_iter())?;
-        try_out(&own)?;
-        Ok(Self { built_in, own: Some(own) })
-    }
-
-    /// Writes a letter.
-    ///
-    /// # Errors
-    /// [`Error::Internal`]
-    pub fn letter(&self, letter: Letter, values: &Values) -> Result<Written, Error> {
-        let context = values.context();
-        let part = |kind: &str| self.render(&format!("mail/{}.{kind}", letter.name()), &context);
-        Ok(Written { subject: one_line(&part("subject")?), text: part("txt")?, html: part("html")? })
+        let (own, style) = environment(sources.into_iter())?;
+        letter::try_out(&own)?;
+        page::try_out(&own, &style)?;
+        Ok(Self { built_in, own: Some(own), style })
     }
 
     /// What was tried out may still fail with other values. Then the one that is built in does.
@@ -225,7 +139,9 @@ fn render(environment: &Environment, name: &str, context: &Value) -> Result<Stri
     environment.get_template(name)?.render(context)
 }
 
-fn environment(sources: impl Iterator<Item = (&'static str, String)>) -> Result<Environment<'static>, TemplateError> {
+fn environment(
+    sources: impl Iterator<Item = (&'static str, Cow<'static, str>)>,
+) -> Result<(Environment<'static>, Style), TemplateError> {
     let mut environment = Environment::new();
     // Its errors would carry what stands in the letter.
     environment.set_debug(false);
@@ -233,10 +149,15 @@ fn environment(sources: impl Iterator<Item = (&'static str, String)>) -> Result<
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(syntax.map_err(|error| TemplateError::of("", &error))?);
     environment.set_formatter(format);
+    let mut style = Style::new("")?;
     for (name, text) in sources {
+        if name == Style::NAME {
+            style = Style::new(&text)?;
+            continue;
+        }
         environment.add_template_owned(name, text).map_err(|error| TemplateError::of(name, &error))?;
     }
-    Ok(environment)
+    Ok((environment, style))
 }
 
 /// minijinja's own, but that a slash stays one: escaped, it would make of an address what filters of mail take for a
@@ -289,55 +210,10 @@ fn list(folder: &Path, inside: &str) -> Result<Vec<PathBuf>, TemplateError> {
     Ok(names.into_iter().map(|name| Path::new(inside).join(name)).collect())
 }
 
-/// Renders all there is, so that a name that no value has is found now.
-fn try_out(own: &Environment) -> Result<(), TemplateError> {
-    let values = Values {
-        username: "jane".to_owned(),
-        email: "jane@example.org".to_owned(),
-        link: Some("https://login.example.com/verify?token=sample".to_owned()),
-        code: Some("01234567".to_owned()),
-        link_minutes: 30,
-        code_minutes: 10,
-        issuer: "https://login.example.com".to_owned(),
-    };
-    let bare = Values { link: None, code: None, ..values.clone() };
-    for letter in Letter::ALL {
-        for kind in ["subject", "txt", "html"] {
-            let name = format!("mail/{}.{kind}", letter.name());
-            let write = |values: &Values| {
-                render(own, &name, &values.context()).map_err(|error| TemplateError::of(&name, &error))
-            };
-            let (whole, _) = (write(&values)?, write(&bare)?);
-            let shows = |value: &Option<String>| value.as_ref().is_some_and(|value| whole.contains(value));
-            if letter.has_proof() && kind != "subject" && !shows(&values.link) && !shows(&values.code) {
-                return Err(TemplateError::new(&name, "shows neither {{ link }} nor {{ code }}"));
-            }
-            if whole.trim().is_empty() {
-                return Err(TemplateError::new(&name, "is empty"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A header ends where a line ends.
-fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 /// What people know the server by.
 fn host(issuer: &str) -> String {
     let url = Url::parse(issuer).ok();
     url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| issuer.to_owned())
-}
-
-fn in_words(minutes: u32) -> String {
-    let (number, unit) =
-        if minutes >= 60 && minutes.is_multiple_of(60) { (minutes / 60, "hour") } else { (minutes, "minute") };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Body<T> {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        check_media_type(request)?;
+        check_media_type(request, &mime::APPLICATION_JSON)?;
         Ok(Self(parse(&receive(request, body).await?)?))
     }
 }
@@ -80,33 +80,35 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalBody<T> {
         if bytes.is_empty() {
             return Ok(Self(None));
         }
-        check_media_type(request)?;
+        check_media_type(request, &mime::APPLICATION_JSON)?;
         Ok(Self(Some(parse(&bytes)?)))
     }
 }
 
 /// Reads it within the deadline.
-async fn receive(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec<u8>>> {
+pub(super) async fn receive(request: &Request, body: &mut RequestBody) -> Result<Zeroizing<Vec<u8>>> {
     tokio::time::timeout(DEADLINE, read(request, body)).await.map_err(|_| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, "The body did not arrive in time")
     })?
 }
 
-fn check_media_type(request: &Request) -> Result<(), Problem> {
-    let is_json = request.content_type().and_then(|text| text.parse::<mime::Mime>().ok()).is_some_and(|media| {
-        media.essence_str() == "application/json" && media.get_param(mime::CHARSET).is_none_or(|set| set == mime::UTF_8)
+/// Sees to it that the body is what its media type says, in UTF-8 and as it is.
+pub(super) fn check_media_type(request: &Request, wanted: &mime::Mime) -> Result<(), Problem> {
+    let is_wanted = request.content_type().and_then(|text| text.parse::<mime::Mime>().ok()).is_some_and(|media| {
+        media.essence_str() == wanted.essence_str()
+            && media.get_param(mime::CHARSET).is_none_or(|set| set == mime::UTF_8)
     });
     let is_plain = request
         .headers()
         .get(header::CONTENT_ENCODING)
         .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if is_json && is_plain {
+    if is_wanted && is_plain {
         return Ok(());
     }
     Err(Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::UnsupportedMediaType,
-        "The body must be application/json in UTF-8, not compressed",
+        format!("The body must be {} in UTF-8, not compressed", wanted.essence_str()),
     ))
 }
 

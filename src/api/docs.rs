@@ -7,17 +7,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use poem::{
-    IntoResponse, Request, Response,
+    Request, Response,
     error::NotFoundError,
     http::{HeaderMap, StatusCode, header},
 };
-use poem_openapi::{
-    ApiResponse, OpenApi,
-    registry::{MetaResponses, Registry},
-};
+use poem_openapi::OpenApi;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use super::{context::Context, problem::Problem};
+use super::{Undescribed, context::Context, problem::Problem};
 use crate::error::Error;
 
 /// Where the template of Swagger UI starts it.
@@ -66,23 +63,6 @@ impl DocsApi {
     async fn get_document(&self, request: &Request, context: Context) -> poem::Result<Undescribed> {
         page(&self.document, document, request, &context).await
     }
-}
-
-/// An answer that the document does not describe.
-struct Undescribed(Response);
-
-impl IntoResponse for Undescribed {
-    fn into_response(self) -> Response {
-        self.0
-    }
-}
-
-impl ApiResponse for Undescribed {
-    fn meta() -> MetaResponses {
-        MetaResponses { responses: Vec::new() }
-    }
-
-    fn register(_: &mut Registry) {}
 }
 
 /// Where the head of the template starts.

@@ -32,6 +32,7 @@ use super::{
     cors::Cors,
     guard::bearer,
     metrics::Requests,
+    pages,
     problem::{Code, Problem},
 };
 use crate::{
@@ -53,6 +54,8 @@ pub struct Edge<E> {
     app: Arc<App>,
     cors: Cors,
     methods: Methods,
+    /// The paths whose problems are pages.
+    pages: Vec<String>,
     headers: HeaderMap,
     ids: RequestIds,
     /// None: nobody wants to know.
@@ -64,11 +67,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     ///
     /// # Errors
     /// [`Error::Internal`] if the system has no random bytes, or two of what is counted are of one name.
-    pub fn new(inner: E, app: Arc<App>, methods: Methods) -> Result<Self, Error> {
+    pub fn new(inner: E, app: Arc<App>, methods: Methods, pages: Vec<String>) -> Result<Self, Error> {
         let headers = standing_headers(app.config.is_https());
         let cors = Cors::new(&app.config.cors_origins);
         let requests = if app.metrics.is_on() { Some(Requests::new(&app.metrics, methods.keys())?) } else { None };
-        Ok(Self { inner, app, cors, methods, headers, ids: RequestIds::new()?, requests })
+        Ok(Self { inner, app, cors, methods, pages, headers, ids: RequestIds::new()?, requests })
     }
 
     async fn answer(&self, request: Request, line: &Line<'_>) -> Result<Response> {
@@ -115,7 +118,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 
     /// Writes what is to be written, and tells the line of the log about it.
-    fn finish(&self, outcome: Result<Response>, line: &mut Line<'_>, has_bearer: bool) -> Response {
+    fn finish(&self, outcome: Result<Response>, line: &mut Line<'_>, has_bearer: bool, is_page: bool) -> Response {
         let mut response = match outcome {
             Ok(response) => {
                 line.route = response.data().cloned();
@@ -128,7 +131,13 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
                 let problem = error.data().cloned().unwrap_or_else(|| line.span.in_scope(problem));
                 line.code = Some(problem.code.name());
                 self.requests.iter().for_each(|requests| requests.refused(&problem));
-                write(&problem, &line.request_id)
+                let body = if is_page {
+                    pages::problem(&self.app, &problem, &line.request_id)
+                } else {
+                    let body = Response::builder().content_type("application/problem+json");
+                    body.status(problem.status).body(problem.write(&line.request_id))
+                };
+                with_headers(body, &problem)
             }
         };
         line.status = response.status().as_u16();
@@ -165,12 +174,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         request.extensions_mut().insert(context);
         let origin = self.cors.origin(&request);
         let has_bearer = bearer(request.headers()).is_some();
+        let is_page = self.pages.iter().any(|page| page == request.uri().path());
 
         let outcome = match Cors::preflight(&request, origin.as_ref()) {
             Some(response) => Ok(response),
             None => self.answer(request, &line).await,
         };
-        let mut response = self.finish(outcome, &mut line, has_bearer);
+        let mut response = self.finish(outcome, &mut line, has_bearer, is_page);
         self.cors.apply(origin, &mut response);
         Ok(response)
     }
@@ -243,10 +253,8 @@ impl Drop for Line<'_> {
     }
 }
 
-fn write(problem: &Problem, request_id: &str) -> Response {
-    let mut response = Response::builder().status(problem.status).body(problem.write(request_id));
+fn with_headers(mut response: Response, problem: &Problem) -> Response {
     let headers = response.headers_mut();
-    insert(headers, header::CONTENT_TYPE, "application/problem+json");
     if let Some(challenge) = problem.challenge() {
         insert(headers, header::WWW_AUTHENTICATE, &challenge);
     }
@@ -319,7 +327,7 @@ mod tests {
         let mut config = Config::from_values(&values).unwrap();
         config.database = folder.path().join("test.db");
         let app = Arc::new(App::build(config, Clock::System).await.unwrap());
-        let edge = Edge::new(endpoint.map_to_response(), app, super::Methods::new()).unwrap();
+        let edge = Edge::new(endpoint.map_to_response(), app, super::Methods::new(), Vec::new()).unwrap();
         before();
         let response = edge.get_response(Request::default()).await;
         let status = response.status();

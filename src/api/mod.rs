@@ -16,6 +16,7 @@ mod guard;
 mod health;
 mod json;
 pub mod metrics;
+mod pages;
 mod problem;
 mod recovery;
 pub mod serve;
@@ -23,8 +24,11 @@ mod session;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, IntoEndpoint, Response};
-use poem_openapi::{ApiResponse, ExtraHeader, OpenApiService, Tags};
+use poem::{Endpoint, IntoEndpoint, IntoResponse, Response};
+use poem_openapi::{
+    ApiResponse, ExtraHeader, OpenApiService, Tags,
+    registry::{MetaResponses, Registry},
+};
 
 use crate::{app::App, error::Error};
 use edge::{Edge, Methods};
@@ -38,6 +42,7 @@ type Apis = (
     discovery::DiscoveryApi,
     health::HealthApi,
     docs::DocsApi,
+    pages::PagesApi,
 );
 
 #[derive(Tags)]
@@ -70,6 +75,23 @@ enum Heard {
     Accepted,
 }
 
+/// An answer that the document does not describe.
+struct Undescribed(Response);
+
+impl IntoResponse for Undescribed {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl ApiResponse for Undescribed {
+    fn meta() -> MetaResponses {
+        MetaResponses { responses: Vec::new() }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
 /// The server's answers, in their layers: `Edge` ⊃ routes ⊃ guard ⊃ body ⊃ rule.
 ///
 /// # Errors
@@ -79,8 +101,11 @@ pub fn routes(app: Arc<App>) -> Result<impl Endpoint<Output = Response>, Error> 
     if app.config.docs {
         methods.extend(docs::PATHS.map(|path| (path.to_owned(), "GET, HEAD".to_owned())));
     }
+    let pages = pages::methods(&app);
+    let paths = pages.keys().cloned().collect();
+    methods.extend(pages);
     // Without a `Route` around it, which would route each request twice.
-    Edge::new(service().into_endpoint(), app, methods)
+    Edge::new(service().into_endpoint(), app, methods, paths)
 }
 
 /// The document: what `GET /openapi.json` and `hallpass openapi` print.
@@ -104,6 +129,7 @@ fn service() -> OpenApiService<Apis, ()> {
         discovery::DiscoveryApi::default(),
         health::HealthApi::default(),
         docs::DocsApi::default(),
+        pages::PagesApi,
     );
     let request_id = ExtraHeader::new("X-Request-Id").description("Stands in the server's log");
     // No server is named: Swagger UI asks where it came from.

@@ -123,6 +123,7 @@ fn welcome(url: &str, dir: &Path) -> String {
         r#"Hallpass demo. Its files are in {}; Ctrl-C ends it.
 
   Swagger UI   {url}/docs
+  Mailbox      {url}/dev/mailbox   (no mail leaves this machine; the links in it work)
 
   Users, all with the password {PASSWORD}
     johndoe    role user

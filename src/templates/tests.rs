@@ -2,7 +2,10 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
-use super::{BUILT_IN, Letter, Templates, Values, Written, in_words, one_line};
+use super::{
+    BUILT_IN, Letter, Page, Templates, Trouble, Values, Written,
+    letter::{in_words, one_line},
+};
 
 const LINK: &str = "https://login.example.com/auth/verify?token=aZ_-9&x='";
 const CODE: &str = "01234567";
@@ -89,7 +92,7 @@ fn a_letter_without_a_link_or_a_code_does_not_speak_of_it() {
             (without_link.text, "Open this page"),
             (without_link.html, "<a class"),
         ] {
-            assert!(!part.contains(missing) && !part.replace("decoration: none", "").contains("none"), "{part}");
+            assert!(!part.contains(missing) && !part.contains("None"), "{part}");
         }
     }
 }
@@ -146,6 +149,11 @@ fn a_broken_template_is_named_with_its_line() {
         ("mail/layout.html", "<p>\n{{ nope }}", "mail/layout.html, line 2: undefined value"),
         ("mail/verify.txt", "Hello {{ username }}", "mail/verify.txt: shows neither {{ link }} nor {{ code }}"),
         ("mail/verify.subject", "\n", "mail/verify.subject: is empty"),
+        ("pages/reset.html", "<form>\n<input name=\"password\"></form>", "pages/reset.html: does not hold {{ token }}"),
+        ("pages/layout.html", "{{ host }}\n{{ hots }}", "pages/layout.html, line 2: undefined value"),
+        ("pages/problem.html", "{% if problem == 'later' %}{{ nope }}{% endif %}", "pages/problem.html, line 1"),
+        ("pages/mailbox.html", "{% for mail in mails %}\n{{ mail.nope }}{% endfor %}", "pages/mailbox.html, line 2"),
+        ("pages/style.css", "a {}</STYLE><script>", "pages/style.css: must not contain </style"),
         ("mail/verfy.txt", "{{ link }}", "mail/verfy.txt: is not the name of a template; these are mail/layout.html,"),
         ("verify.txt", "{{ link }}", "verify.txt: is not the name of a template"),
     ] {
@@ -164,6 +172,35 @@ fn a_template_that_fails_later_gives_way_to_the_one_that_is_built_in() {
     let own = folder(&[("mail/reset.txt", "{{ link }}{% if username != 'jane' %}{{ nope }}{% endif %}")]);
     let own = Templates::load(Some(own.path())).unwrap();
     assert_eq!(own.letter(Letter::Reset, &values()).unwrap().text, write(Letter::Reset, &values()).text);
+}
+
+#[test]
+fn the_style_is_named_as_a_browser_reads_it() {
+    let digest = |text: &str| {
+        let own = folder(&[("pages/style.css", text)]);
+        Templates::load(Some(own.path())).unwrap().style_digest().to_owned()
+    };
+    assert_eq!(digest("a {}\nb {}\n"), digest("a {}\r\nb {}\r"));
+    assert_ne!(digest("a {}"), digest("b {}"));
+    // What a template would take for its own.
+    let own = folder(&[("pages/style.css", "@media print{#a{color:red}}{{ '<img>' }}")]);
+    let own = Templates::load(Some(own.path())).unwrap();
+    let page = own.page(&Page::Verified, "https://login.example.com").unwrap();
+    assert!(page.contains("<style>@media print{#a{color:red}}{{ '<img>' }}</style>"), "{page}");
+}
+
+#[test]
+fn a_page_of_the_operator_takes_the_place_of_its_name() {
+    let own = folder(&[("pages/problem.html", "{{ problem }} {{ seconds }} {{ detail }} {{ host }}")]);
+    let own = Templates::load(Some(own.path())).unwrap();
+    let problem = |trouble| Page::Problem { trouble, detail: "<b>", request_id: "id" };
+    for (trouble, text) in [
+        (Trouble::Link, "link None &lt;b&gt; [::1]"),
+        (Trouble::Later { seconds: Some(7) }, "later 7 &lt;b&gt; [::1]"),
+        (Trouble::Other, "other None &lt;b&gt; [::1]"),
+    ] {
+        assert_eq!(own.page(&problem(trouble), "http://[::1]:8000").unwrap(), text);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod openapi;
 mod outbox;
+mod pages;
 mod races;
 mod recovery;
 mod refresh;

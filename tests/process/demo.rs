@@ -18,6 +18,7 @@ async fn the_demo_needs_no_settings_and_its_users_are_those_that_it_prints() {
     let server = demo(tempfile::tempdir().unwrap(), &[]);
     let page = server.out();
     assert!(page.contains(&server.url("/docs")), "{page}");
+    assert!(page.contains(&server.url("/dev/mailbox")), "{page}");
     for (name, status, roles) in
         [("johndoe", 200, "role user"), ("alice", 200, "roles user, admin"), ("mallory", 401, "disabled")]
     {
@@ -71,6 +72,41 @@ async fn the_demo_is_seeded_once_and_reset_when_asked() {
     assert_eq!(reset.login("jane", super::program::PASSWORD).await.0, 401, "gone");
     assert_eq!(reset.login("johndoe", "demo-password-only").await.0, 200);
     assert_eq!(reset.get("/me", &token).await.1["code"], "invalid_token", "another secret");
+}
+
+#[tokio::test]
+async fn the_demo_alone_has_a_mailbox_whoever_asks_and_however() {
+    let ask = async |server: &Server, header: (&str, &str)| {
+        let request = reqwest::Client::new().get(server.url("/dev/mailbox")).header(header.0, header.1);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let headers = [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-for", "192.0.2.1, 127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("x-real-ip", "::1"),
+        ("host", "localhost"),
+        ("accept", "text/html"),
+    ];
+    // Behind a proxy on the same host, everybody comes from here.
+    for settings in [
+        &[][..],
+        &[("TRUSTED_PROXIES", "127.0.0.0/8")],
+        &[("SMTP_URL", "smtp://127.0.0.1:1"), ("MAIL_FROM", "login@example.com"), ("RATE_LIMITS", "off")],
+        &[("DOCS", "off"), ("LOG", "debug"), ("DEMO", "on"), ("DEV_MAILBOX", "on")],
+    ] {
+        let server = Server::start(settings);
+        for header in headers {
+            let (status, body) = ask(&server, header).await;
+            assert_eq!(status, 404, "{settings:?} {header:?}");
+            assert!(body.contains("There is nothing at this path"), "{body}");
+        }
+    }
+    let server = demo(tempfile::tempdir().unwrap(), &[]);
+    let (status, body) = ask(&server, headers[0]).await;
+    assert_eq!(status, 200);
+    assert!(body.contains("<h1>Mailbox</h1>"), "{body}");
 }
 
 /// What is left for a server whose folder goes on to the next.

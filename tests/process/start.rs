@@ -89,6 +89,26 @@ fn the_sample_of_settings_lists_them_and_starts_once_the_secret_is_filled_in() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+#[test]
+fn a_broken_template_stops_the_start_with_its_line_and_keeps_nobody_from_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("own/pages")).unwrap();
+    std::fs::write(folder.path().join("own/pages/reset.html"), "<form>\n{{ tokn }}</form>").unwrap();
+    let settings = [("MAIL_TEMPLATES", "own")];
+    let output = run(folder.path(), &["serve"], &settings, "");
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(
+        complaint.contains("cannot start: MAIL_TEMPLATES: pages/reset.html, line 2: undefined value"),
+        "{complaint}"
+    );
+    assert!(!folder.path().join("hallpass.db").exists());
+
+    let output = run(folder.path(), &["user", "add", "jane"], &settings, PASSWORD);
+    let complaint = text(&output.stderr);
+    assert!(output.status.success() && complaint.contains("templates_not_used"), "{complaint}");
+}
+
 #[tokio::test]
 async fn it_serves_without_a_command_and_ends_at_a_signal() {
     for signal in ["TERM", "INT"] {
