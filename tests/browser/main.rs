@@ -1,10 +1,12 @@
-//! Swagger UI in a real browser, used as a person uses it: with clicks and keys.
+//! Swagger UI, and the pages behind the links of mails, in a real browser, used as a person uses them: with clicks and
+//! keys.
 //!
 //! Needs Chromium and its driver where Debian puts them, so nothing here runs unasked. With `HALLPASS_PICTURE`
 //! set to a path, the picture of the README is written there.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
+mod mail;
 mod page;
 
 use page::{LOGIN, LOGOUT, PROTECTED, Page, REFRESH};

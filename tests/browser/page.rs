@@ -21,7 +21,7 @@ pub(crate) const REFRESH: &str = "#operations-Session-refresh";
 pub(crate) const LOGOUT: &str = "#operations-Session-logout";
 pub(crate) const PROTECTED: &str = "#operations-Session-get_protected";
 
-/// Swagger UI of a fresh demo, in a browser of its own.
+/// The pages of a fresh demo, Swagger UI first, in a browser of its own.
 pub(crate) struct Page {
     client: Client,
     /// What the page's address starts with.
@@ -68,17 +68,46 @@ impl Page {
         self.find(&format!("{operation} .opblock-summary")).await.text().await.unwrap()
     }
 
+    pub(crate) async fn goto(&self, path: &str) {
+        self.client.goto(&self.at(path)).await.unwrap();
+    }
+
+    /// What an element shows.
+    pub(crate) async fn text(&self, css: &str) -> String {
+        self.find(css).await.text().await.unwrap()
+    }
+
+    /// What is read out of an element: its role and its name.
+    pub(crate) async fn is_read_as(&self, css: &str) -> (String, String) {
+        let id = self.find(css).await.element_id();
+        let ask = async |what: &str| -> String {
+            let url = format!("{}/element/{}/{what}", self.session, id.as_ref());
+            let answer: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+            answer["value"].as_str().unwrap().to_owned()
+        };
+        (ask("computedrole").await, ask("computedlabel").await)
+    }
+
+    /// Presses keys, wherever the focus is.
+    pub(crate) async fn press(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
+    pub(crate) async fn script(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
     /// Waits for it.
     async fn find(&self, css: &str) -> Element {
         let found = self.client.wait().for_element(Locator::Css(css)).await;
         found.unwrap_or_else(|error| panic!("{css}: {error}"))
     }
 
-    async fn has(&self, css: &str) -> bool {
+    pub(crate) async fn has(&self, css: &str) -> bool {
         !self.client.find_all(Locator::Css(css)).await.unwrap().is_empty()
     }
 
-    async fn click(&self, css: &str) {
+    pub(crate) async fn click(&self, css: &str) {
         self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
@@ -177,6 +206,27 @@ impl Page {
         let line =
             |entry: &Value| format!("{} {}", entry["level"].as_str().unwrap(), entry["message"].as_str().unwrap());
         log["value"].as_array().unwrap().iter().map(line).collect()
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) {
+        let form = json!({"cmd": command, "params": parameters});
+        let answer = reqwest::Client::new().post(format!("{}/goog/cdp/execute", self.session)).json(&form);
+        assert!(answer.send().await.unwrap().status().is_success(), "{command}");
+    }
+
+    /// As on a screen of this width, in these colours.
+    pub(crate) async fn look_as(&self, width: u32, scheme: &str) {
+        let screen = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700});
+        self.devtools("Emulation.setDeviceMetricsOverride", screen).await;
+        let colours = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.devtools("Emulation.setEmulatedMedia", colours).await;
+    }
+
+    /// A picture under `target/`, to be looked at.
+    pub(crate) async fn keep_picture(&self, name: &str) {
+        let folder = scratch().join("pages");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{name}.png")), self.client.screenshot().await.unwrap()).unwrap();
     }
 
     /// Of somebody who is logged in, down to the answer that shows it; the other sections are folded.
