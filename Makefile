@@ -43,6 +43,7 @@ interop: tools
 	cargo build --locked --example axum
 	cargo test --locked --test interop -- --include-ignored
 	cargo test --locked --test process -- --ignored
+	cargo test --locked --test mail -- --ignored
 
 # The document against the server: every answer has a status, a type and a body that the document names.
 schema: tools
@@ -69,8 +70,8 @@ $(LOAD)/done: benches/load/requirements.txt
 
 tools: $(TOOLS)/done
 
-$(TOOLS)/done: examples/fastapi/requirements.txt examples/express/package.json tests/schema/requirements.txt
+$(TOOLS)/done: examples/fastapi/requirements.txt examples/express/package.json tests/schema/requirements.txt tests/mail/requirements.txt
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r examples/fastapi/requirements.txt -r tests/schema/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r examples/fastapi/requirements.txt -r tests/schema/requirements.txt -r tests/mail/requirements.txt
 	npm install --prefix examples/express --no-package-lock --no-audit --no-fund --loglevel error
 	touch $@
