@@ -14,9 +14,9 @@ use crate::{
 };
 
 statuses! {
-    VerifyEmail: 400, 408, 413, 415, 422, 500, 503;
+    VerifyEmail: 400, 408, 413, 415, 422, 429, 500, 503;
     ResendEmail: 400, 408, 413, 415, 422, 500, 503;
-    ChangeEmail: 400, 401, 403, 408, 413, 415, 422, 500, 503;
+    ChangeEmail: 400, 401, 403, 408, 413, 415, 422, 429, 500, 503;
 }
 
 /// The addresses of accounts.

@@ -12,7 +12,7 @@ use crate::auth::recovery;
 
 statuses! {
     ForgotPassword: 400, 408, 413, 415, 422, 500, 503;
-    ResetPassword: 400, 408, 413, 415, 422, 500, 503;
+    ResetPassword: 400, 408, 413, 415, 422, 429, 500, 503;
 }
 
 /// Getting back in.

@@ -55,7 +55,7 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
     let entry = By::user(id.clone(), client).does("register", now);
     // Somebody may have proved it. That is found out when the mail is sent, and told to nobody else.
     let mail = match &new.email {
-        Some(email) => outbox::new(app, now, MailKind::Verify, Some(id.clone()), email.clone())?,
+        Some(email) => outbox::new(app, now, client, MailKind::Verify, Some(id.clone()), email.clone())?,
         None => None,
     };
     let user = create(app, id, new, mail, entry).await?;

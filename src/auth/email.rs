@@ -11,8 +11,9 @@ use crate::{
 /// Makes the address that an account claims its own, for who shows that he reads its mail.
 ///
 /// # Errors
-/// [`Error::InvalidCode`], [`Error::Validation`], [`Error::StorageUnavailable`]
+/// [`Error::TooManyAttempts`], [`Error::InvalidCode`], [`Error::Validation`], [`Error::StorageUnavailable`]
 pub async fn verify(app: &App, now: Time, client: Client, proof: Proof) -> Result<(), Error> {
+    app.limits.code(app.clock.tick(), client)?;
     let shown = proof.present(&app.secrets, Purpose::Verify)?;
     let tried = app.store.verify_email(shown, outbox::notice(app, now)?, By::client(client), now).await?;
     let proved = right(app, now, client, tried, Purpose::Verify)?;
@@ -25,15 +26,15 @@ pub async fn verify(app: &App, now: Time, client: Client, proof: Proof) -> Resul
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::StorageUnavailable`]
-pub async fn resend(app: &App, now: Time, _client: Client, email: &str) -> Result<(), Error> {
-    outbox::ask(app, now, MailKind::Verify, parse(email)?).await
+pub async fn resend(app: &App, now: Time, client: Client, email: &str) -> Result<(), Error> {
+    outbox::ask(app, now, client, MailKind::Verify, parse(email)?).await
 }
 
 /// Notes that the caller wants another address, and mails a link and a code to that. The password is needed. What was
 /// mailed to the caller before is void.
 ///
 /// # Errors
-/// [`Error::Validation`], [`Error::WrongPassword`], [`Error::SessionEnded`] if it ended meanwhile,
+/// [`Error::TooManyAttempts`], [`Error::Validation`], [`Error::WrongPassword`], [`Error::SessionEnded`] if it ended meanwhile,
 /// [`Error::Overloaded`], [`Error::StorageUnavailable`]
 pub async fn change(
     app: &App,
@@ -46,7 +47,7 @@ pub async fn change(
     let email = parse(email)?;
     let (user, session_id) = (caller.user(), caller.session_id());
     let verified = account::verify_own(app, now, client, caller, password).await?;
-    let mail = outbox::new(app, now, MailKind::Verify, Some(user.id.clone()), email.clone())?;
+    let mail = outbox::new(app, now, client, MailKind::Verify, Some(user.id.clone()), email.clone())?;
     let entry = caller.by(client).does("email_claimed", now);
     if !app.store.claim_email(user.id.clone(), verified, session_id.clone(), email, mail, entry).await? {
         return Err(Error::SessionEnded);

@@ -22,7 +22,7 @@ use crate::{
     app::App,
     error::Error,
     mail::{Failure, Mail},
-    model::{Email, MailId, MailKind, Purpose, Time, UserId},
+    model::{Client, Email, MailId, MailKind, Purpose, Time, UserId},
     store::{Due, NewMail, Notice, Ready, Stamp, Take},
     templates::{Letter, Values},
 };
@@ -47,18 +47,21 @@ const LONGEST: i64 = 30 * 60;
 /// How long somebody who is told of a change is worth telling, in seconds.
 const NOTICE: i64 = 24 * 60 * 60;
 
-/// A mail to be put into the table. None: no mail is sent here.
+/// A mail that somebody asks for, to be put into the table. None: no mail is sent here, or too many were asked for, by
+/// him or for this address. He is told neither.
 ///
 /// # Errors
 /// [`Error::Internal`]
 pub(super) fn new(
     app: &App,
     now: Time,
+    client: Client,
     kind: MailKind,
     user_id: Option<UserId>,
     email: Email,
 ) -> Result<Option<NewMail>, Error> {
-    if !app.mailer.sends() {
+    let tick = app.clock.tick();
+    if !app.mailer.sends() || !app.limits.mail_from(tick, client) || !app.limits.mail_to(tick, email.as_key()) {
         return Ok(None);
     }
     let expires_at = now.plus(kind.purpose().map_or(NOTICE, ttl));
@@ -80,8 +83,8 @@ pub(super) fn notice(app: &App, now: Time) -> Result<Option<Notice>, Error> {
 ///
 /// # Errors
 /// [`Error::StorageUnavailable`]
-pub(super) async fn ask(app: &App, now: Time, kind: MailKind, email: Email) -> Result<(), Error> {
-    if let Some(mail) = new(app, now, kind, None, email)? {
+pub(super) async fn ask(app: &App, now: Time, client: Client, kind: MailKind, email: Email) -> Result<(), Error> {
+    if let Some(mail) = new(app, now, client, kind, None, email)? {
         app.store.ask_mail(mail).await?;
     }
     Ok(())

@@ -18,16 +18,18 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::StorageUnavailable`]
-pub async fn forgot(app: &App, now: Time, _client: Client, email: &str) -> Result<(), Error> {
-    outbox::ask(app, now, MailKind::Reset, parse(email)?).await
+pub async fn forgot(app: &App, now: Time, client: Client, email: &str) -> Result<(), Error> {
+    outbox::ask(app, now, client, MailKind::Reset, parse(email)?).await
 }
 
 /// Gives an account another password, for who shows that he reads its mail. Every session ends, and nothing that was set
 /// or mailed before counts any more. It does not log in.
 ///
 /// # Errors
-/// [`Error::InvalidCode`], [`Error::Validation`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
+/// [`Error::TooManyAttempts`], [`Error::InvalidCode`], [`Error::Validation`], [`Error::Overloaded`],
+/// [`Error::StorageUnavailable`]
 pub async fn reset(app: &App, now: Time, client: Client, proof: Proof, new_password: String) -> Result<(), Error> {
+    app.limits.code(app.clock.tick(), client)?;
     let shown = proof.present(&app.secrets, Purpose::Reset)?;
     // What is no password for anybody costs no try.
     let password = account::choose_for_somebody(app, new_password, "/new_password")?;

@@ -463,3 +463,62 @@ fn a_million_names_and_addresses_take_less_than_64_mib_and_hide_nobody() {
     assert!(login(end, [203, 0, 113, 2].into(), "jane").is_ok(), "an honest one");
     println!("{} KiB", grown / 1024);
 }
+
+#[tokio::test]
+async fn mails_are_limited_for_an_address_and_from_one_and_the_answer_is_the_same() {
+    let app = TestApp::with(ON).await;
+    app.own("jane", "jane@example.org").await;
+    let ask = async |from: &str, path: &str, email: &str| {
+        let answer = app.post_from(from, path, None, &json!({"email": email})).await;
+        assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{path} {email}");
+    };
+    // One was mailed to prove the address.
+    for n in 0..20 {
+        ask(&address(n), "/password/forgot", "jane@example.org").await;
+        ask(&address(n), "/password/forgot", "nobody@example.org").await;
+    }
+    assert_eq!(app.mails().await.len(), 2, "three at once");
+    app.sleep(60 * 60);
+    ask(&address(0), "/password/forgot", "JANE@example.org").await;
+    ask(&address(1), "/password/forgot", "jane@example.org").await;
+    assert_eq!(app.mails().await.len(), 1, "then one an hour");
+    // One address asks for many.
+    for n in 0..20 {
+        let body =
+            json!({"username": format!("user{n}"), "password": PASSWORD, "email": format!("user{n}@example.org")});
+        assert_eq!(app.post_from(&address(100 + n), "/register", None, &body).await.status, 201);
+    }
+    assert_eq!(app.mails().await.len(), 20);
+    for n in 0..20 {
+        ask(&address(200), "/email/resend", &format!("user{n}@example.org")).await;
+    }
+    assert_eq!(app.mails().await.len(), 10);
+}
+
+#[tokio::test]
+async fn links_and_codes_are_limited_by_address_and_an_attack_keeps_nobody_from_getting_back_in() {
+    let app = TestApp::with(ON).await;
+    app.own("jane", "jane@example.org").await;
+    for path in ["/email/verify", "/password/reset"] {
+        let guess = |n: u16| {
+            let mut body = json!({"email": "jane@example.org", "code": format!("{n:08}")});
+            if path == "/password/reset" {
+                body["new_password"] = json!("nine violet umbrellas");
+            }
+            body
+        };
+        let from = if path == "/email/verify" { address(1) } else { address(2) };
+        for n in 0..10 {
+            app.post_from(&from, path, None, &guess(n)).await.refuses(400, "invalid_code", "");
+        }
+        app.post_from(&from, path, None, &guess(11)).await.throttled();
+        app.post_from(&address(3), path, None, &guess(12)).await.refuses(400, "invalid_code", "");
+    }
+    let pair = app.open("jane").await;
+    app.attack("jane", 300).await;
+    app.login_from(&address(900), "jane", PASSWORD).await.throttled();
+    assert_eq!(app.verdict(&pair.access).await, "ok");
+    app.refresh(&pair.refresh).await;
+    let mail = app.forgot("jane@example.org").await;
+    assert_eq!(app.reset(&mail.link(), "nine violet umbrellas").await.status, 204);
+}
