@@ -191,6 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn who_shares_a_cell_shortens_no_wait() {
+        let failures = Failures::new();
+        let mut now = 100;
+        let mut wait = 0;
+        while wait < 8 * MINUTE {
+            now += wait;
+            exhaust(&failures, now, JOHN);
+            wait = failures.count(now, JOHN).unwrap_err();
+        }
+        for mark in [JANE, JACK] {
+            assert_eq!(exhaust(&failures, now, mark), FREE);
+            assert_eq!(failures.count(now, JOHN).unwrap_err(), wait);
+        }
+    }
+
+    #[test]
     fn after_years_nothing_overflows() {
         let failures = Failures::new();
         for n in 0..50 {
