@@ -11,7 +11,7 @@ use crate::{
     app::App,
     error::{Error, FieldError},
     model::{By, Client, Email, Entry, MailKind, PasswordHash, Principal, Roles, Time, User, UserId, Username},
-    store::{Deletion, NewMail, NewUser},
+    store::{Deletion, NewUser},
 };
 
 /// What somebody types to register. The password is wiped when it has been read.
@@ -53,12 +53,7 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
     app.limits.register(app.clock.tick(), client)?;
     let id: UserId = random::id(now)?;
     let entry = By::user(id.clone(), client).does("register", now);
-    // Somebody may have proved it. That is found out when the mail is sent, and told to nobody else.
-    let mail = match &new.email {
-        Some(email) => outbox::new(app, now, client, MailKind::Verify, Some(id.clone()), email.clone())?,
-        None => None,
-    };
-    let user = create(app, id, new, mail, entry).await?;
+    let user = create(app, id, new, Some(client), entry).await?;
     tracing::info!(event = "register", user_id = %user.id, address = %client.address);
     Ok(user)
 }
@@ -274,12 +269,20 @@ pub(super) fn check_for(app: &App, user: &User, password: &Password, pointer: &s
     check_names(app, password, names.into_iter().flatten()).map_err(|why| invalid(pointer, why))
 }
 
-async fn create(app: &App, id: UserId, new: Checked, mail: Option<NewMail>, entry: Entry) -> Result<User, Error> {
+/// Makes it. Whoever registers is mailed a link and a code.
+async fn create(app: &App, id: UserId, new: Checked, who: Option<Client>, entry: Entry) -> Result<User, Error> {
     // Refused before the hash is paid for. The insert decides.
     if app.store.credentials(Some(new.username.as_key()), None).await?.is_some() {
         return Err(Error::UsernameTaken);
     }
     let Checked { username, password, email, roles } = new;
+    // Somebody may have proved it. That is found out when the mail is sent, and told to nobody else.
+    let mail = match (who, &email) {
+        (Some(client), Some(email)) => {
+            outbox::new(app, entry.at, client, MailKind::Verify, Some(id.clone()), email.clone())?
+        }
+        _ => None,
+    };
     let password_hash = match password {
         Some(password) => Some(app.hasher.hash(password).await?),
         None => None,

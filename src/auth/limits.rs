@@ -20,7 +20,7 @@ use mark::{Mark, Marker, Network, Subject};
 use crate::{
     app::App,
     error::Error,
-    model::{Client, Email, Tick, Time, User, UserId, Username},
+    model::{Client, Email, MailKind, Tick, Time, User, UserId, Username},
 };
 
 const MINUTE: u32 = 60 * SECOND;
@@ -109,6 +109,14 @@ impl Limits {
         self.0.as_ref().map_or(Ok(()), |tables| tables.from(&tables.refreshes, "refreshes", tick, client))
     }
 
+    /// Somebody has shown that the account is his, otherwise than by its password: an attack from elsewhere does not keep
+    /// him from logging in from here.
+    pub fn recovered(&self, now: Time, client: Client, user: &User) {
+        let Some(tables) = &self.0 else { return };
+        let names = names(user);
+        tables.note(now, &user.id, names.iter().map(String::as_str), client.address.into());
+    }
+
     /// Whether one more mailed code or link is looked at from this address.
     ///
     /// # Errors
@@ -122,10 +130,12 @@ impl Limits {
         self.0.as_ref().is_none_or(|tables| tables.from(&tables.mails_from, "mails_from", tick, client).is_ok())
     }
 
-    /// Whether one more mail may go to this address, in its canonical form. The answer to whoever asks is the same.
-    pub fn mail_to(&self, tick: Tick, key: &str) -> bool {
+    /// Whether one more mail of this kind may go to this address, in its canonical form. The answer to whoever asks is the
+    /// same.
+    pub fn mail_to(&self, tick: Tick, kind: MailKind, key: &str) -> bool {
         let Some(tables) = &self.0 else { return true };
-        let may = tables.mails_to.take(tables.now(tick), tables.marker.mark(&Subject::Recipient(key))).is_ok();
+        let may =
+            tables.mails_to.take(tables.now(tick), tables.marker.mark(&Subject::Recipient(kind.name(), key))).is_ok();
         if !may {
             tracing::warn!(event = "throttled", limit = "mails_to");
         }

@@ -61,7 +61,7 @@ pub(super) fn new(
     email: Email,
 ) -> Result<Option<NewMail>, Error> {
     let tick = app.clock.tick();
-    if !app.mailer.sends() || !app.limits.mail_from(tick, client) || !app.limits.mail_to(tick, email.as_key()) {
+    if !app.mailer.sends() || !app.limits.mail_from(tick, client) || !app.limits.mail_to(tick, kind, email.as_key()) {
         return Ok(None);
     }
     let expires_at = now.plus(kind.purpose().map_or(NOTICE, ttl));

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     app::App,
     error::Error,
-    model::{By, Client, MailKind, Purpose, Time},
+    model::{By, Client, MailKind, Purpose, Time, User},
     store::Try,
 };
 
@@ -43,6 +43,8 @@ pub async fn reset(app: &App, now: Time, client: Client, proof: Proof, new_passw
         // Somebody was quicker.
         return right(app, now, client, Try::Wrong, Purpose::Reset);
     };
+    let user = User { email_verified_at: Some(now), ..found.user };
+    app.limits.recovered(now, client, &user);
     tracing::info!(event = "password_reset", user_id = %done.user_id, address = %client.address);
     if done.has_proved {
         tracing::info!(event = "email_verified", user_id = %done.user_id, address = %client.address);

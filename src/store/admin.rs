@@ -285,6 +285,7 @@ async fn change(tx: &mut Conn, id: UserId, changes: Changes, by: &By, now: Time)
     }
     if disabled_at.is_some() && before.disabled_at.is_none() {
         touched.add(Touched::sessions(end_all_of(&mut *tx, &id, None, now).await?));
+        void_all(&mut *tx, &id).await?;
     }
     if roles != before.roles {
         append(&mut *tx, &by.does("roles_set", now).on(&id).about(&roles)).await?;

@@ -46,7 +46,7 @@ impl Store {
                     r#"UPDATE users
                        SET email = claimed_email, email_key = claimed_email_key, email_verified_at = $3,
                            claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
-                       WHERE id = $1 AND claimed_email_key = $2
+                       WHERE id = $1 AND claimed_email_key = $2 AND disabled_at IS NULL
                          AND NOT EXISTS (SELECT 1 FROM users AS owner
                                          WHERE owner.email_key = $2 AND owner.email_verified_at IS NOT NULL)
                        RETURNING id AS "id!: UserId""#,

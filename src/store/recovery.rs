@@ -46,7 +46,7 @@ impl Store {
                            email = CASE WHEN email_key = $3 THEN email ELSE claimed_email END,
                            email_verified_at = CASE WHEN email_key = $3 THEN email_verified_at ELSE $4 END,
                            email_key = $3, claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
-                       WHERE id = $1
+                       WHERE id = $1 AND disabled_at IS NULL
                          AND (email_key = $3
                               OR (claimed_email_key = $3
                                   AND NOT EXISTS (SELECT 1 FROM users AS owner

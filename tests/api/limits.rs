@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use hallpass::{
     auth::limits::{self, Limits},
     error::Error,
-    model::{Client, RequestId, Tick, Time},
+    model::{Client, MailKind, RequestId, Tick, Time},
 };
 use poem::{Request, http::Method};
 use serde_json::{Value, json};
@@ -361,7 +361,7 @@ async fn codes_and_mails_have_the_rates_of_the_page() {
     let rows: [(&str, May, usize, i64); 3] = [
         ("codes", Box::new(|| limits.code(clock.tick(), one).is_ok()), 10, 6),
         ("mails from", Box::new(|| limits.mail_from(clock.tick(), one)), 10, 120),
-        ("mails to", Box::new(|| limits.mail_to(clock.tick(), "john@example.org")), 3, 3_600),
+        ("mails to", Box::new(|| limits.mail_to(clock.tick(), MailKind::Reset, "john@example.org")), 3, 3_600),
     ];
     for (what, may, burst, seconds) in rows {
         assert_eq!((0..burst + 5).filter(|_| may()).count(), burst, "{what}");
@@ -370,7 +370,7 @@ async fn codes_and_mails_have_the_rates_of_the_page() {
         app.sleep(1);
         assert!(may() && !may(), "{what}");
     }
-    assert!(limits.mail_to(clock.tick(), "jane@example.org"));
+    assert!(limits.mail_to(clock.tick(), MailKind::Reset, "jane@example.org"));
     assert!(limits.mail_from(clock.tick(), client("192.0.2.2")));
 }
 
@@ -452,7 +452,7 @@ fn a_million_names_and_addresses_take_less_than_64_mib_and_hide_nobody() {
         ok &= limits.refresh(moment, at(address)).is_ok();
         ok &= limits.code(moment, at(address)).is_ok();
         ok &= limits.mail_from(moment, at(address));
-        limits.mail_to(moment, &format!("user{n}@example.org"));
+        limits.mail_to(moment, MailKind::Reset, &format!("user{n}@example.org"));
         throttled += u32::from(!ok);
     }
     let grown = resident() - before;
@@ -472,12 +472,17 @@ async fn mails_are_limited_for_an_address_and_from_one_and_the_answer_is_the_sam
         let answer = app.post_from(from, path, None, &json!({"email": email})).await;
         assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{path} {email}");
     };
-    // One was mailed to prove the address.
+    // What asks for other mails uses up none of these, and what comes to nothing neither.
+    for n in 0..20 {
+        ask(&address(n), "/email/resend", "jane@example.org").await;
+        let taken = json!({"username": "jane", "password": PASSWORD, "email": "jane@example.org"});
+        assert_eq!(app.post_from(&address(40 + n), "/register", None, &taken).await.status, 409);
+    }
     for n in 0..20 {
         ask(&address(n), "/password/forgot", "jane@example.org").await;
         ask(&address(n), "/password/forgot", "nobody@example.org").await;
     }
-    assert_eq!(app.mails().await.len(), 2, "three at once");
+    assert_eq!(app.mails().await.len(), 3, "three at once");
     app.sleep(60 * 60);
     ask(&address(0), "/password/forgot", "JANE@example.org").await;
     ask(&address(1), "/password/forgot", "jane@example.org").await;
@@ -520,5 +525,10 @@ async fn links_and_codes_are_limited_by_address_and_an_attack_keeps_nobody_from_
     assert_eq!(app.verdict(&pair.access).await, "ok");
     app.refresh(&pair.refresh).await;
     let mail = app.forgot("jane@example.org").await;
-    assert_eq!(app.reset(&mail.link(), "nine violet umbrellas").await.status, 204);
+    let mut body = mail.link();
+    body["new_password"] = json!("nine violet umbrellas");
+    assert_eq!(app.post_from(&address(901), "/password/reset", None, &body).await.status, 204);
+    app.login_from(&address(902), "jane", "nine violet umbrellas").await.throttled();
+    // Who got back in is known where he is.
+    assert_eq!(app.login_from(&address(901), "jane", "nine violet umbrellas").await.status, 200);
 }

@@ -1,6 +1,6 @@
 """What can be measured, by name and in order."""
 
-from sections import footprint, growth, logins, refresh, requests, storm
+from sections import footprint, growth, logins, refresh, requests, storm, timing
 
 SECTIONS = {
     "requests": requests,
@@ -9,4 +9,5 @@ SECTIONS = {
     "refresh": refresh,
     "growth": growth,
     "footprint": footprint,
+    "timing": timing,
 }

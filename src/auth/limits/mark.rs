@@ -33,7 +33,8 @@ pub(super) enum Subject<'a> {
     /// What came from an address.
     Address(Network),
     /// Mail to somebody.
-    Recipient(&'a str),
+    /// Of one kind of mail: what asks for another does not use up this one.
+    Recipient(&'static str, &'a str),
     /// What was tried on a name, whether it exists or not.
     Name(&'a str),
     /// The same from an address from which the account of this name has logged in.
@@ -107,7 +108,7 @@ mod tests {
         let marker = Marker::new().unwrap();
         let subjects = [
             Subject::Address(network),
-            Subject::Recipient("john"),
+            Subject::Recipient("reset", "john"),
             Subject::Name("john"),
             Subject::NameAt("john", network),
             Subject::Account("john"),

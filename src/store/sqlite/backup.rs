@@ -212,14 +212,18 @@ impl Draft {
             let path = suffixed(&to, &format!("{DRAFT}{pid}-{n}"));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(file) => {
-                    let draft = Self { path, file, is_published: false };
-                    draft.file.try_lock()?;
-                    // Whoever cleared it away between the two has left the name to anybody.
-                    let (here, there) = (draft.file.metadata()?, fs::metadata(&draft.path)?);
-                    if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
+                    let is_ours = file.try_lock().is_ok()
+                        && fs::metadata(&path)
+                            .and_then(|there| Ok((there, file.metadata()?)))
+                            .is_ok_and(|(there, here)| (here.dev(), here.ino()) == (there.dev(), there.ino()));
+                    if is_ours {
+                        return Ok(Self { path, file, is_published: false });
+                    }
+                    // Somebody clears it away.
+                    n += 1;
+                    if n > 100 {
                         return Err(io::Error::other("the file was replaced"));
                     }
-                    return Ok(draft);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && n < 100 => n += 1,
                 Err(error) => return Err(error),
@@ -277,7 +281,11 @@ fn sweep(to: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_draft =
             entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix) && !name.ends_with(JOURNAL));
-        if is_draft && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        // Held until it is gone: whoever has just made it must not take it for his own.
+        if is_draft
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
             remove(&entry.path());
         }
     }
