@@ -94,6 +94,8 @@ pub struct Hasher {
     queue: Sender<Job>,
     cost: Cost,
     ceiling: Cost,
+    /// Of no password.
+    decoy: PasswordHash,
     notes: Notes,
     pub(super) threads: usize,
 }
@@ -111,7 +113,9 @@ impl Hasher {
             let jobs = receiver.clone();
             thread::Builder::new().name(format!("hash-{n}")).spawn(move || work(&jobs)).map_err(Error::internal)?;
         }
-        Ok(Self { queue: sender, cost, ceiling: cost.max(CEILING), notes, threads })
+        let decoy = encode(cost, &random::bytes::<16>()?, &random::bytes::<TAG>()?);
+        let decoy = decoy.ok_or_else(|| Error::internal("no PHC string"))?;
+        Ok(Self { queue: sender, cost, ceiling: cost.max(CEILING), decoy, notes, threads })
     }
 
     pub(super) fn notes(&self) -> &Notes {
@@ -151,7 +155,9 @@ impl Hasher {
         barred: bool,
     ) -> Result<Verdict, Error> {
         let (today, ceiling) = (self.cost, self.ceiling);
-        self.run(move |memory| verify(today, ceiling, &typed, stored.as_ref(), barred, memory)).await?
+        // To read a hash takes time, too.
+        let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        self.run(move |memory| verify(today, ceiling, &typed, Some(&stored), barred, memory)).await?
     }
 
     /// Whether a password could be compared with this hash.

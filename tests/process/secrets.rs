@@ -143,11 +143,9 @@ async fn a_secret_that_others_have_is_out_of_use_once_its_key_is_revoked() {
     server.register("john").await;
     let pair = server.tokens("john").await;
     let old = kid(&pair.access);
-    let advice = text(&server.run(&["keys", "revoke", "--", &old], "").stderr);
+    assert!(!server.run(&["keys", "revoke", "--", &old], "").status.success());
     server.restart(&[("SECRET_KEY", OTHER), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]);
     server.prints(&["keys", "revoke", "--", &old]);
     eventually("what it signed is refused", async || server.me(&pair.access).await.0 == 401).await;
     assert_eq!(kid(&server.renew(&pair.refresh).await.access), kids_in(&server, "active")[0]);
-    // Without the one before, it does not start.
-    assert!(!advice.contains("without SECRET_KEY_PREVIOUS"), "{advice}");
 }
