@@ -6,6 +6,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
+#[path = "../process/program.rs"]
+#[allow(dead_code, reason = "each test program uses its own part")]
+mod program;
+
 mod mail;
 mod page;
 

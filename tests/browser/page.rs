@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::greeting;
+use crate::{greeting, program::free_port};
 
 pub(crate) const LOGIN: &str = "#operations-Session-login";
 pub(crate) const REFRESH: &str = "#operations-Session-refresh";
@@ -245,10 +244,6 @@ impl Page {
 
 fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A browser that keeps to itself and to this test.
