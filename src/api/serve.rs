@@ -28,6 +28,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 
 /// How long a request's head may take, and how long a connection may wait for its next request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,7 +39,10 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// The most connections at once. More wait in the system's backlog.
 const CONNECTIONS: usize = 4_096;
 
-/// After so long a connection finishes its request and closes, so that a reader that never reads ends too.
+/// How long a client may take nothing of what is ready for it.
+const TAKE_DEADLINE: Duration = Duration::from_secs(15);
+
+/// After so long a connection finishes its request and closes, so that a reader that reads a little at a time ends too.
 const LIFE: Duration = Duration::from_mins(5);
 
 /// How long what is under way may take when a connection, or the server, ends.
@@ -155,12 +159,14 @@ async fn connection<E: Endpoint<Output = Response> + 'static>(
             Ok::<_, std::convert::Infallible>(response)
         }
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(TAKE_DEADLINE));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(2 * HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         // What goes wrong on a connection is the client's doing: it went away, or sent nonsense.

@@ -60,7 +60,7 @@ impl Demo {
 
     pub(super) async fn run(self) -> Result<(), Failure> {
         // Before the folder: another demo may be running in it.
-        let listener = serve::bind(&self.config(random::secret()?)?).await?;
+        let listener = serve::bind(&self.config(random::secret()?)?)?;
         let secret = self.prepare().map_err(|error| format!("cannot use {}: {error}", self.dir.display()))?;
         let mut app = App::build(self.config(secret)?, Clock::System).await?;
         app.mailer = Mailer::Mailbox(Arc::default());

@@ -1,8 +1,8 @@
 use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
 };
 
@@ -20,6 +20,10 @@ use crate::{
 const MAILING: Duration = Duration::from_secs(1);
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// How many connections may wait to be taken (the system may allow fewer). With the usual 128, a thousand at once made
+/// each of them wait a second for its next try, and some were lost.
+const BACKLOG: u32 = 4_096;
+
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     let now = Clock::System.now();
     if clock::is_absurd(now) {
@@ -27,23 +31,39 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
     }
     // A file that may not grow any more (`ulimit -f`) is one that cannot be written: an error, not the end.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    allow_files();
     // Before the rest: whoever takes the wrong port leaves no database behind.
-    let listener = bind(&config).await?;
+    let listener = bind(&config)?;
     let metrics = match config.metrics {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen(address)?),
         None => None,
     };
     let app = App::build(config, Clock::System).await?;
     Box::pin(serve(app, listener, metrics)).await
 }
 
-/// Takes the port.
-pub(super) async fn bind(config: &Config) -> Result<TcpListener, Failure> {
-    listen(SocketAddr::new(config.host, config.port)).await
+/// Every connection is a file. Most systems allow a process 1,024 until it asks for more.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_err() {
+        tracing::warn!(event = "few_files", limit = limit.current);
+    }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| in_use(address, &error))
+/// Takes the port.
+pub(super) fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    listen(SocketAddr::new(config.host, config.port))
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // The connections of a server that has just ended do not keep its address.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| in_use(address, &error))
 }
 
 /// Serves until the process is told to end; and metrics on a listener of their own, if there is one.

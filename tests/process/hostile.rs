@@ -228,3 +228,12 @@ async fn without_files_for_connections_it_waits_and_recovers() {
     assert_eq!(server.get("/livez", "").await.0, 200);
     assert_eq!(server.login("nobody", "x").await.0, 401);
 }
+
+#[tokio::test]
+async fn it_takes_as_many_files_as_it_may() {
+    let server = limited("ulimit -Sn 64", &[]);
+    let held: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+    assert_eq!(server.get("/livez", "").await.0, 200);
+    assert!(!server.log().contains("accept_failed"), "{}", server.log());
+    drop(held);
+}

@@ -18,6 +18,7 @@ mod program;
 mod readme;
 mod secrets;
 mod sessions;
+mod slow;
 mod start;
 mod switch;
 mod token;
