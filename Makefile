@@ -5,7 +5,7 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses browser interop schema picture bench load tools
+.PHONY: check test format lint doc queries dotenv licenses browser interop schema picture bench load soak tools
 
 check: format lint doc queries licenses dotenv test interop browser schema
 
@@ -62,6 +62,11 @@ load: $(LOAD)/done
 	cargo build --release --locked --bin hallpass
 	cargo build --release --locked --example bare
 	$(LOAD)/bin/python benches/load/run.py $(LOAD_ARGS)
+
+# Two hours of everything, and what the process has grown by.
+MINUTES ?= 120
+soak:
+	HALLPASS_MINUTES=$(MINUTES) cargo test --release --locked --test process soak -- --ignored --nocapture
 
 $(LOAD)/done: benches/load/requirements.txt
 	python3 -m venv $(LOAD)

@@ -292,10 +292,23 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &lift]).status().unwrap().success());
     }
 
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// Peak memory in KiB.
     pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM").into()
+    }
+
+    /// Memory in use, in KiB.
+    pub fn memory_in_use(&self) -> u32 {
+        self.memory("VmRSS")
+    }
+
+    fn memory(&self, line: &str) -> u32 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        let line = status.lines().find(|found| found.starts_with(line)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }

@@ -1,0 +1,189 @@
+//! A mixed load for long, and what the process has grown by.
+//!
+//! `HALLPASS_MINUTES` says how long (half a minute unless set); `make soak` takes two hours.
+
+use std::{
+    env, fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::sleep};
+
+use super::program::{PASSWORD, Server};
+
+/// People, each of whom does one thing after another.
+const PEOPLE: usize = 40;
+
+/// What the clients count.
+#[derive(Default)]
+struct Counts {
+    answers: [AtomicU64; 6],
+    is_over: AtomicBool,
+}
+
+impl Counts {
+    fn of(&self, class: usize) -> u64 {
+        self.answers[class].load(Ordering::Relaxed)
+    }
+}
+
+/// One of them, at an address of its own.
+struct Person {
+    client: Client,
+    counts: Arc<Counts>,
+    base: String,
+    name: String,
+    address: String,
+}
+
+impl Person {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).header("X-Forwarded-For", &self.address)
+    }
+
+    /// Status and body, null if it is none of JSON.
+    async fn send(&self, request: RequestBuilder) -> (u16, Value) {
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        self.counts.answers[usize::from(status / 100)].fetch_add(1, Ordering::Relaxed);
+        (status, answer.json().await.unwrap_or_default())
+    }
+
+    async fn post(&self, path: &str, token: &str, body: Value) -> (u16, Value) {
+        self.send(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
+    }
+
+    async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        self.send(self.request(Method::GET, path).bearer_auth(token)).await
+    }
+
+    /// What a person does with a session: enters, looks, comes back, errs, leaves.
+    async fn visit(&self, round: u64) {
+        let text = |tokens: &Value, name: &str| tokens[name].as_str().unwrap_or_default().to_owned();
+        let (_, tokens) = self.post("/login", "", json!({"username": self.name, "password": PASSWORD})).await;
+        let (mut access, mut refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+        for _ in 0..3 {
+            for path in ["/me", "/protected", "/sessions", "/openapi.json", "/.well-known/revocations"] {
+                self.get(path, &access).await;
+            }
+            let (_, tokens) = self.post("/refresh", "", json!({"refresh_token": refresh})).await;
+            (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+            sleep(Duration::from_millis(20)).await;
+        }
+        match round % 8 {
+            // Ended by its own hand: the used token comes back.
+            0 => drop(self.post("/refresh", "", json!({"refresh_token": "x"})).await),
+            1 => drop(self.post("/login", "", json!({"username": self.name, "password": "not the one"})).await),
+            2 => drop(self.post("/password/forgot", "", json!({"email": format!("{}@example.com", self.name)})).await),
+            3 => drop(self.send(self.request(Method::GET, "/me").bearer_auth(&access[1..])).await),
+            4 => {
+                let passwords = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+                self.post("/password/change", &access, passwords).await;
+            }
+            5 => drop(self.send(self.request(Method::POST, "/login").body("x".repeat(20_000))).await),
+            _ => drop(self.send(self.request(Method::DELETE, "/sessions?except=current").bearer_auth(&access)).await),
+        }
+        self.post("/logout", &access, json!({})).await;
+    }
+}
+
+struct Sample {
+    at: Duration,
+    /// In MiB.
+    memory: f64,
+    /// In KiB.
+    log: u32,
+    files: usize,
+}
+
+fn sample(server: &Server, begun: Instant) -> Sample {
+    let log = fs::metadata(server.folder.path().join("hallpass.db-wal")).map_or(0, |log| log.len());
+    let log = u32::try_from(log / 1024).unwrap();
+    Sample { at: begun.elapsed(), memory: f64::from(server.memory_in_use()) / 1024.0, log, files: server.open_files() }
+}
+
+/// MiB an hour, by least squares.
+fn slope(samples: &[Sample]) -> f64 {
+    let count = f64::from(u32::try_from(samples.len()).unwrap());
+    let hours = |sample: &Sample| sample.at.as_secs_f64() / 3_600.0;
+    let mean = |of: &dyn Fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / count;
+    let (hour, memory) = (mean(&hours), mean(&|sample| sample.memory));
+    let above: f64 = samples.iter().map(|sample| (hours(sample) - hour) * (sample.memory - memory)).sum();
+    let below: f64 = samples.iter().map(|sample| (hours(sample) - hour).powi(2)).sum();
+    above / below
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half a minute; make interop runs it, make soak takes two hours"]
+async fn what_goes_on_for_long_does_not_grow() {
+    let minutes: f64 = env::var("HALLPASS_MINUTES").map_or(0.5, |minutes| minutes.parse().unwrap());
+    let length = Duration::from_secs_f64(60.0 * minutes);
+    // Caches fill, and the first sessions of each person end.
+    let warm = (length / 4).min(Duration::from_mins(10));
+    let cheap = [("ARGON2_MEMORY_KIB", "7168"), ("ARGON2_ITERATIONS", "5")];
+    let limits = [("RATE_LIMITS", "on"), ("TRUSTED_PROXIES", "127.0.0.1/32"), ("REFRESH_REUSE_SECONDS", "1")];
+    let server = Server::start(&[&cheap[..], &limits, &[("LOG", "error")]].concat());
+    let counts = Arc::new(Counts::default());
+    let mut people = JoinSet::new();
+    for number in 0..PEOPLE {
+        let name = format!("person{number}");
+        let person = Person {
+            client: Client::new(),
+            counts: counts.clone(),
+            base: server.url(""),
+            address: format!("198.51.100.{number}"),
+            name,
+        };
+        let account = json!({"username": person.name, "password": PASSWORD});
+        assert_eq!(person.post("/register", "", account).await.0, 201);
+        people.spawn(async move {
+            let mut round = u64::try_from(number).unwrap();
+            while !person.counts.is_over.load(Ordering::Relaxed) {
+                person.visit(round).await;
+                round += 1;
+                // Limits allow ten logins a minute.
+                sleep(Duration::from_secs(7)).await;
+            }
+        });
+    }
+
+    let (begun, mut samples) = (Instant::now(), Vec::new());
+    while begun.elapsed() < length {
+        sleep((length / 400).max(Duration::from_millis(250))).await;
+        let now = sample(&server, begun);
+        assert!(now.log < 64 << 10, "the log has {} KiB", now.log);
+        if now.at > warm {
+            samples.push(now);
+        }
+    }
+    counts.is_over.store(true, Ordering::Relaxed);
+    while let Some(ended) = people.join_next().await {
+        ended.unwrap();
+    }
+    let of = |class| counts.of(class);
+    assert_eq!(of(5), 0, "answers of 5xx");
+    assert!(of(2) > 100 && of(4) > 0, "{} of 2xx, {} of 4xx", of(2), of(4));
+    let (fewest, most) = samples
+        .iter()
+        .fold((usize::MAX, 0), |(fewest, most), sample| (fewest.min(sample.files), most.max(sample.files)));
+    // A connection of each person, and no more.
+    assert!(most <= fewest + PEOPLE + 5, "from {fewest} to {most} files");
+    let grown = slope(&samples);
+    println!(
+        "{minutes} min: {} of 2xx, {} of 4xx, {} of 5xx; files {fewest} to {most}; log at most {} KiB; memory {:.1} \
+         MiB at the end, {grown:+.2} MiB an hour after {warm:?}",
+        of(2),
+        of(4),
+        of(5),
+        samples.iter().map(|sample| sample.log).max().unwrap_or(0),
+        samples.last().unwrap().memory,
+    );
+    // A slope needs its time: in a short run, one page is more.
+    assert!(minutes < 60.0 || grown < 1.0, "{grown:.2} MiB an hour");
+}
