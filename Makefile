@@ -46,6 +46,7 @@ interop: tools
 	cargo test --locked --test mail -- --ignored
 
 # The document against the server: every answer has a status, a type and a body that the document names.
+# EXAMPLES=1000 SEED=2 tries longer, and other things.
 schema: tools
 	tests/schema/run $(VENV)/bin/schemathesis
 
