@@ -19,6 +19,7 @@ mod readme;
 mod secrets;
 mod sessions;
 mod slow;
+mod smuggling;
 mod soak;
 mod start;
 mod switch;
