@@ -105,7 +105,7 @@ impl App {
         let tokens = Tokens::new(ring, config.public_url.clone(), config.audience.clone(), lifetime);
         let metrics = Metrics::new(&config, &clock)?;
         metrics.measure(&store, &hasher, &tokens)?;
-        let password_policy = Policy { min_length: config.password_min_length };
+        let password_policy = Policy::new(&config);
         let (uses, revocations, refusals) = (Uses::default(), Revocations::default(), Refusals::default());
         let limits = Limits::new(config.rate_limits, clock.tick())?;
         let mailing = Progress::default();

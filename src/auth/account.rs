@@ -236,8 +236,8 @@ fn check_names<'a>(
     password: &Password,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), InvalidPassword> {
-    // The name, the address, and what stands before its `@`.
-    let names = names.into_iter().flat_map(|name| [Some(name), name.split('@').next()]).flatten();
+    // The name, the address, and what stands before and behind its `@`.
+    let names = names.into_iter().flat_map(|name| std::iter::once(name).chain(name.split('@')));
     app.password_policy.check(password, names)
 }
 

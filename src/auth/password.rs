@@ -7,9 +7,11 @@ use precis_core::{
 };
 use precis_profiles::OpaqueString;
 use unicode_normalization::char::is_public_assigned;
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::common;
+use crate::config::Config;
 
 /// The longest password, in code points and in bytes, so that hashing one costs the same as hashing another.
 const MAX_CODE_POINTS: usize = 256;
@@ -81,17 +83,22 @@ pub enum InvalidPassword {
     /// Among the passwords that are tried first.
     #[error("is among the most common passwords")]
     Common,
-    /// The user name, the address, or the product's name.
+    /// The user name, the address or a part of it, the product's or the host's name; or little more than these.
     #[error("must not be the user name, the e-mail address or the name of this service")]
     Guessable,
 }
 
 /// What a new password must be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Policy {
     /// The fewest code points.
-    pub min_length: usize,
+    min_length: usize,
+    /// What everybody here would think of.
+    words: Vec<String>,
 }
+
+/// The shortest word that counts where it is a part, in bytes: shorter ones stand in many others.
+const SHORTEST_PART: usize = 4;
 
 impl Password {
     /// Reads what somebody typed.
@@ -144,6 +151,16 @@ impl std::fmt::Debug for Password {
 }
 
 impl Policy {
+    /// As the settings say.
+    pub fn new(config: &Config) -> Self {
+        let url = Url::parse(&config.public_url).ok();
+        let host = url.as_ref().and_then(Url::host_str).map(str::to_lowercase);
+        Self {
+            min_length: config.password_min_length,
+            words: std::iter::once("hallpass".to_owned()).chain(host).collect(),
+        }
+    }
+
     /// Whether this password may be chosen by who has these names.
     ///
     /// # Errors
@@ -164,12 +181,23 @@ impl Policy {
         if common::is_common(&folded) {
             return Err(InvalidPassword::Common);
         }
-        let is_name = |name: &str| !name.is_empty() && common::is_made_of(&folded, &name.to_lowercase());
-        if std::iter::once("hallpass").chain(names).any(is_name) {
+        let words: Vec<String> = names.into_iter().map(str::to_lowercase).chain(self.words.iter().cloned()).collect();
+        if words.iter().any(|word| common::is_made_of(&folded, word)) || is_mostly(&folded, &words) {
             return Err(InvalidPassword::Guessable);
         }
         Ok(())
     }
+}
+
+/// Whether more than half of a text is one or another of some words.
+fn is_mostly(text: &str, words: &[String]) -> bool {
+    let mut is_word = vec![false; text.len()];
+    for word in words.iter().filter(|word| word.len() >= SHORTEST_PART) {
+        for (at, _) in text.match_indices(word) {
+            is_word.iter_mut().skip(at).take(word.len()).for_each(|byte| *byte = true);
+        }
+    }
+    2 * is_word.iter().filter(|byte| **byte).count() > text.len()
 }
 
 #[cfg(test)]
@@ -183,7 +211,9 @@ mod tests {
     }
 
     fn check(text: &str) -> Result<(), InvalidPassword> {
-        Policy { min_length: 15 }.check(&parse(text)?, ["johndoe", "jane.doe.smith@example.org"])
+        let words = ["hallpass", "login.example.com"].map(str::to_owned).into();
+        let names = ["johndoe", "jo", "jane.doe.smith@example.org", "jane.doe.smith", "example.org"];
+        Policy { min_length: 15, words }.check(&parse(text)?, names)
     }
 
     fn same(a: &str, b: &str) -> bool {
@@ -223,6 +253,9 @@ mod tests {
     fn nothing_is_asked_of_the_composition() {
         for text in [
             "onlylowercaseletters",
+            "johndoe likes lanterns",
+            "hallpass of johndoe is eleven teapots",
+            "jojojo jojo jojo",
             "839201746583920",
             "ONLY UPPERCASE HERE",
             "\u{1f600}\u{1f680}\u{1f9ca}\u{1f40c}\u{1f335}\u{1f341}\u{1f30b}\u{1f3b2}\u{1f52d}\u{1f56f}\u{1f9f5}\u{1fa81}\u{1f6f6}\u{1f9ed}\u{1f409}",
@@ -249,6 +282,12 @@ mod tests {
             ("jane.doe.smith@example.org", Guessable),
             ("johndoejohndoejohndoe", Guessable),
             ("hallpasshallpass", Guessable),
+            ("hallpass1234567", Guessable),
+            ("Johndoe-JohnDoe-2026", Guessable),
+            ("example.orgexample.org", Guessable),
+            ("my login.example.com", Guessable),
+            ("jane.doe.smith@hallpass", Guessable),
+            ("jane.doe.smith lanterns!!!", Guessable),
         ] {
             assert_eq!(check(text), Err(why), "{text}");
         }
