@@ -351,6 +351,8 @@ fn write(app: &App, now: Time, id: MailId, ready: &Ready, made: Made) -> Result<
 #[cfg(test)]
 mod tests {
     use super::{LONGEST, pause};
+        MailKind::LoginAfterFailures => (Letter::LoginAfterFailures, None),
+        MailKind::AccountDeleted => (Letter::AccountDeleted, None),
 
     #[test]
     fn the_pauses_double_up_to_the_longest() {

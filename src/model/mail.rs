@@ -32,6 +32,10 @@ pub enum MailKind {
     EmailChanged,
     /// By its owner, or by a reset.
     PasswordChanged,
+    /// The right password after many wrong ones, from where the account had not logged in.
+    LoginAfterFailures,
+    /// By its owner. There is no account any more.
+    AccountDeleted,
 }
 
 impl MailKind {
@@ -43,6 +47,8 @@ impl MailKind {
             Self::Reset => "reset",
             Self::EmailChanged => "email_changed",
             Self::PasswordChanged => "password_changed",
+            Self::LoginAfterFailures => "login_after_failures",
+            Self::AccountDeleted => "account_deleted",
         }
     }
 
@@ -51,7 +57,11 @@ impl MailKind {
         match self {
             Self::Verify => Some(Purpose::Verify),
             Self::Reset => Some(Purpose::Reset),
-            Self::VerifyTaken | Self::EmailChanged | Self::PasswordChanged => None,
+            Self::VerifyTaken
+            | Self::EmailChanged
+            | Self::PasswordChanged
+            | Self::LoginAfterFailures
+            | Self::AccountDeleted => None,
         }
     }
 }

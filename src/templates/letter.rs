@@ -20,11 +20,22 @@ pub enum Letter {
     EmailChanged,
     /// By its owner, or by a reset.
     PasswordChanged,
+    /// The right password after many wrong ones, from where the account had not logged in.
+    LoginAfterFailures,
+    /// By its owner.
+    AccountDeleted,
 }
 
 impl Letter {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Verify, Self::VerifyTaken, Self::Reset, Self::EmailChanged, Self::PasswordChanged];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Verify,
+        Self::VerifyTaken,
+        Self::Reset,
+        Self::EmailChanged,
+        Self::PasswordChanged,
+        Self::LoginAfterFailures,
+        Self::AccountDeleted,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -33,6 +44,8 @@ impl Letter {
             Self::Reset => "reset",
             Self::EmailChanged => "email-changed",
             Self::PasswordChanged => "password-changed",
+            Self::LoginAfterFailures => "login-after-failures",
+            Self::AccountDeleted => "account-deleted",
         }
     }
 
@@ -70,7 +83,7 @@ impl fmt::Debug for Values {
 impl Values {
     fn context(&self) -> Value {
         context! {
-            username => &self.username,
+            username => unlinked(&self.username),
             email => &self.email,
             link => &self.link,
             code => &self.code,
@@ -140,6 +153,13 @@ pub(super) fn try_out(own: &Environment) -> Result<(), TemplateError> {
         }
     }
     Ok(())
+}
+
+/// A name that reads like a web address, so that no mail reader makes a link of it, in our letter: a word joiner (U+2060),
+/// which nobody sees, behind each sign that makes it one.
+fn unlinked(name: &str) -> String {
+    let joined = |c: char| [Some(c), matches!(c, '.' | '/' | ':').then_some('\u{2060}')];
+    name.chars().flat_map(joined).flatten().collect()
 }
 
 /// A header ends where a line ends.

@@ -98,12 +98,35 @@ fn a_letter_without_a_link_or_a_code_does_not_speak_of_it() {
 }
 
 #[test]
+fn a_name_that_reads_like_a_web_address_is_no_link() {
+    let evil = Values { username: "https://evil.example/x".to_owned(), ..values() };
+    for letter in Letter::ALL {
+        let Written { text, html, .. } = write(letter, &evil);
+        for part in [text, unescape(&html)] {
+            assert!(part.contains("https:\u{2060}/\u{2060}/\u{2060}evil.\u{2060}example/\u{2060}x"), "{part}");
+            assert!(!part.contains("evil.example"), "{part}");
+        }
+    }
+}
+
+/// Since a proof leaves the password.
+#[test]
+fn who_is_to_prove_an_address_is_told_not_to_do_it_for_others() {
+    let Written { text, html, .. } = write(Letter::Verify, &Values { username: "jane".to_owned(), ..values() });
+    for (part, quote) in [(text.replace('\n', " "), ["\"", "\""]), (html, ["\u{201c}", "\u{201d}"])] {
+        let [open, close] = quote;
+        let said = format!("Confirm it only if you chose the name {open}jane{close} yourself: whoever chose it knows");
+        assert!(part.contains(&said), "{part}");
+    }
+}
+
+#[test]
 fn a_subject_is_one_line() {
     assert_eq!(one_line(" a\r\nBcc: x@y.example\u{85}b\u{2028}c\0\n"), "a Bcc: x@y.example b c");
     let own = folder(&[("mail/reset.subject", "For {{ username }}\n\n")]);
     let own = Templates::load(Some(own.path())).unwrap();
     let evil = Values { username: "x\r\nBcc: v@v.example".to_owned(), ..values() };
-    assert_eq!(own.letter(Letter::Reset, &evil).unwrap().subject, "For x Bcc: v@v.example");
+    assert_eq!(own.letter(Letter::Reset, &evil).unwrap().subject, "For x Bcc:\u{2060} v@v.\u{2060}example");
 }
 
 #[test]
