@@ -1,10 +1,11 @@
 //! Mail on its way: requests put it into a table, and a worker sends what is in there.
 //!
 //! So no request waits for the mail server, or fails with it, and whether an address is known is found out where nobody
-//! can measure it. What is sent is marked before and deleted after: a server that is killed in between sends it once more.
+//! can measure it. What is sent is marked before and deleted after: if a server is killed in between, it is sent once more.
 
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::MissedTickBehavior};
+use tokio::{task::JoinSet, time};
 
 use super::{
     code::{self, Made},
@@ -22,7 +23,7 @@ use crate::{
     app::App,
     error::Error,
     mail::{Failure, Mail},
-    model::{Client, Email, MailId, MailKind, Purpose, Time, UserId},
+    model::{Client, Email, MailId, MailKind, Purpose, Tick, Time, UserId},
     store::{Due, NewMail, Notice, Ready, Stamp, Take},
     templates::{Letter, Values},
 };
@@ -31,14 +32,20 @@ use crate::{
 /// slow the request that comes next, and time would tell.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The most mails that are sent at once.
+/// One mail after the other is sent, so that a kill comes between one and its answer at most. If one takes longer than
+/// this, in milliseconds, the next one does not wait for it.
+const PATIENCE: u64 = 5_000;
+
+/// The most mails that are sent at once for all that.
 const AT_ONCE: usize = 8;
 
 /// How many are looked for: some go to addresses that one is being sent to.
 const WINDOW: i64 = 64;
 
-/// How long one is nobody else's, in seconds: longer than [`crate::mail`] takes to send it.
-const LEASE: i64 = 5 * 60;
+/// How long one is nobody else's, in seconds, and how often that is said again as long as it is being sent. So what a
+/// server was sending that was killed is soon sent by another one, and what a living one is sending is not.
+const LEASE: i64 = 30;
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How long after a try that failed it is tried again, in seconds: twice as long each time, up to the longest.
 const SHORTEST: i64 = 30;
@@ -102,13 +109,8 @@ pub async fn run(app: Arc<App>) {
     if !app.mailer.sends() {
         return std::future::pending().await;
     }
-    match app.store.release_mails(app.clock.now()).await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(event = "mails_released", count),
-        Err(error) => tracing::warn!(event = "outbox_not_read", %error),
-    }
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = time::interval(LOOK);
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     let mut sending = Sending::default();
     loop {
         // With some left over, one that is done makes room for the next.
@@ -179,7 +181,7 @@ impl Progress {
 pub async fn finish(app: &App) {
     app.mailing.is_ending.store(true, Ordering::Relaxed);
     while app.mailing.under_way.load(Ordering::Relaxed) > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -187,8 +189,9 @@ pub async fn finish(app: &App) {
 #[derive(Default)]
 struct Sending {
     tasks: JoinSet<(Due, Result<(), Error>)>,
-    /// What the tasks have, by address: one at a time goes to each, so that the last that arrives is the one that counts.
-    mails: Vec<Due>,
+    /// What the tasks have, and since when. By address: one at a time goes to each, so that the last that arrives is the
+    /// one that counts.
+    mails: Vec<(Due, Tick)>,
     /// Whether others wait for one of them to be done.
     has_more: bool,
     /// Whether the database could not be used: the next look is when it is time.
@@ -196,8 +199,10 @@ struct Sending {
 }
 
 impl Sending {
-    fn is_full(&self) -> bool {
-        self.tasks.len() >= AT_ONCE
+    /// Whether there is nobody whom the next one would have to wait for.
+    fn is_open(&self, tick: Tick) -> bool {
+        let is_late = |begun: &Tick| tick.millis_since(*begun) >= PATIENCE;
+        self.mails.len() < AT_ONCE && self.mails.iter().all(|(_, begun)| is_late(begun))
     }
 
     fn is_awaited(&self) -> bool {
@@ -215,7 +220,7 @@ impl Sending {
     fn note(&mut self, done: Result<(Due, Result<(), Error>), tokio::task::JoinError>) {
         match done {
             Ok((due, delivered)) => {
-                self.mails.retain(|mail| mail.id != due.id);
+                self.mails.retain(|(mail, _)| mail.id != due.id);
                 if let Err(error) = delivered {
                     tracing::warn!(event = "outbox_not_read", %error);
                     self.has_failed = true;
@@ -240,13 +245,14 @@ impl Sending {
             return Ok(());
         }
         let due = app.store.due_mails(app.clock.now(), WINDOW).await?;
-        let mut taken: HashSet<String> = self.mails.iter().map(|mail| mail.email_key.clone()).collect();
+        let mut taken: HashSet<String> = self.mails.iter().map(|(mail, _)| mail.email_key.clone()).collect();
         self.has_more = false;
         for mail in due {
-            if self.is_full() || !taken.insert(mail.email_key.clone()) {
+            let tick = app.clock.tick();
+            if !self.is_open(tick) || !taken.insert(mail.email_key.clone()) {
                 self.has_more = true;
             } else {
-                self.mails.push(mail.clone());
+                self.mails.push((mail.clone(), tick));
                 let app = app.clone();
                 self.tasks.spawn(async move {
                     let delivered = deliver(&app, mail.clone()).await;
@@ -274,31 +280,47 @@ async fn deliver(app: &App, due: Due) -> Result<(), Error> {
         Take::Ready(ready) => ready,
     };
     let sent = match write(app, now, id.clone(), &ready, made) {
-        Ok(mail) => app.mailer.send(mail).await,
+        Ok(mail) => send(app, &id, mail).await,
         Err(error) => {
             tracing::error!(event = "internal_error", %error);
             Err(Failure::later("template"))
         }
     };
-    let (kind, user_id, attempts) = (ready.kind.name(), &ready.user_id, ready.attempts);
+    let (kind, attempts) = (ready.kind.name(), ready.attempts);
+    let user_id = ready.user_id.as_ref().map(UserId::as_str);
     match sent {
         Ok(()) => {
             app.store.finish_mail(id.clone()).await?;
-            tracing::info!(event = "mail_sent", kind, %user_id, mail_id = %id, attempts);
+            tracing::info!(event = "mail_sent", kind, user_id, mail_id = %id, attempts);
             app.metrics.mail_sent();
         }
         Err(failure) if failure.is_final => {
             app.store.finish_mail(id.clone()).await?;
-            tracing::warn!(event = "mail_given_up", kind, %user_id, mail_id = %id, attempts, reason = %failure);
+            tracing::warn!(event = "mail_given_up", kind, user_id, mail_id = %id, attempts, reason = %failure);
             app.metrics.mail_given_up();
         }
         Err(failure) => {
-            app.store.retry_mail(id.clone(), app.clock.now().plus(pause(attempts))).await?;
-            tracing::warn!(event = "mail_failed", kind, %user_id, mail_id = %id, attempts, reason = %failure);
+            app.store.put_off_mail(id.clone(), app.clock.now().plus(pause(attempts))).await?;
+            tracing::warn!(event = "mail_failed", kind, user_id, mail_id = %id, attempts, reason = %failure);
             app.metrics.mail_failed();
         }
     }
     Ok(())
+}
+
+/// Sends one that was taken, and holds it as long as that takes.
+async fn send(app: &App, id: &MailId, mail: Mail) -> Result<(), Failure> {
+    let mut sending = pin!(app.mailer.send(mail));
+    loop {
+        tokio::select! {
+            sent = &mut sending => return sent,
+            () = time::sleep(RENEWAL) => {
+                if let Err(error) = app.store.put_off_mail(id.clone(), app.clock.now().plus(LEASE)).await {
+                    tracing::warn!(event = "outbox_not_read", %error);
+                }
+            }
+        }
+    }
 }
 
 /// How long after this many tries the next one is.
@@ -329,6 +351,8 @@ fn write(app: &App, now: Time, id: MailId, ready: &Ready, made: Made) -> Result<
         MailKind::Reset => (Letter::Reset, Some("reset")),
         MailKind::EmailChanged => (Letter::EmailChanged, None),
         MailKind::PasswordChanged => (Letter::PasswordChanged, None),
+        MailKind::LoginAfterFailures => (Letter::LoginAfterFailures, None),
+        MailKind::AccountDeleted => (Letter::AccountDeleted, None),
     };
     // Begun minutes count, so that none is said to be over.
     let minutes = |until: Time| u32::try_from((until.unix() - now.unix()).max(0).saturating_add(59) / 60).unwrap_or(0);
@@ -351,8 +375,6 @@ fn write(app: &App, now: Time, id: MailId, ready: &Ready, made: Made) -> Result<
 #[cfg(test)]
 mod tests {
     use super::{LONGEST, pause};
-        MailKind::LoginAfterFailures => (Letter::LoginAfterFailures, None),
-        MailKind::AccountDeleted => (Letter::AccountDeleted, None),
 
     #[test]
     fn the_pauses_double_up_to_the_longest() {

@@ -80,8 +80,8 @@ pub enum Take {
 pub struct Ready {
     /// What it is about.
     pub kind: MailKind,
-    /// The account that it is about.
-    pub user_id: UserId,
+    /// The account that it is about, if there still is one.
+    pub user_id: Option<UserId>,
     /// Its name.
     pub username: String,
     /// Where it goes.
@@ -98,6 +98,7 @@ struct Row {
     position: i64,
     kind: MailKind,
     user_id: Option<UserId>,
+    username: Option<String>,
     email: String,
     email_key: String,
     created_at: Time,
@@ -142,8 +143,8 @@ impl Store {
         Ok(due.fetch_all(self.readers()?).await?)
     }
 
-    /// Takes a mail whose turn it is, until `lease`: nobody else sends it so long. Finds out to whom it goes, and notes
-    /// what its link and its code are.
+    /// Takes a mail whose turn it is, until `lease`: nobody else sends it so long, nor after a crash. Finds out to whom it
+    /// goes, and notes what its link and its code are.
     ///
     /// # Errors
     /// [`Error`]
@@ -152,10 +153,10 @@ impl Store {
             Box::pin(async move {
                 let row = sqlx::query_as!(
                     Row,
-                    r#"UPDATE outbox SET attempts = attempts + 1, next_at = $3, sending_since = $2
+                    r#"UPDATE outbox SET attempts = attempts + 1, next_at = $3
                        WHERE id = $1 AND next_at <= $2
                        RETURNING position AS "position!", kind AS "kind!: MailKind", user_id AS "user_id?: UserId",
-                                 email AS "email!", email_key AS "email_key!", created_at AS "created_at!: Time",
+                                 username AS "username?", email AS "email!", email_key AS "email_key!", created_at AS "created_at!: Time",
                                  expires_at AS "expires_at!: Time", attempts AS "attempts!",
                                  issued_at AS "issued_at?: Time""#,
                     id,
@@ -191,34 +192,15 @@ impl Store {
         .await
     }
 
-    /// Notes that a mail was not sent, and when its next turn is.
+    /// Notes when the next turn of a mail is: because it was not sent, or because it is still being sent.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn retry_mail(&self, id: MailId, next_at: Time) -> Result<(), Error> {
+    pub async fn put_off_mail(&self, id: MailId, next_at: Time) -> Result<(), Error> {
         self.write_one(move |tx| {
             Box::pin(async move {
-                sqlx::query!("UPDATE outbox SET next_at = $2, sending_since = NULL WHERE id = $1", id, next_at)
-                    .execute(tx)
-                    .await?;
+                sqlx::query!("UPDATE outbox SET next_at = $2 WHERE id = $1", id, next_at).execute(tx).await?;
                 Ok(((), Touched::nothing()))
-            })
-        })
-        .await
-    }
-
-    /// Gives back what a server that was killed had taken. Answers how many that were.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn release_mails(&self, now: Time) -> Result<u64, Error> {
-        self.write_one(move |tx| {
-            Box::pin(async move {
-                let released = sqlx::query!(
-                    "UPDATE outbox SET next_at = $1, sending_since = NULL WHERE sending_since IS NOT NULL",
-                    now
-                );
-                Ok((released.execute(tx).await?.rows_affected(), Touched::nothing()))
             })
         })
         .await
@@ -344,19 +326,27 @@ async fn prepare(
         }
         kind => {
             let username = match &row.user_id {
-                Some(id) => sqlx::query_scalar!("SELECT username FROM users WHERE id = $1", id)
-                    .fetch_optional(&mut *tx)
-                    .await?
-                    .map(|username| (id.clone(), username)),
-                None => None,
+                Some(id) => {
+                    let name = sqlx::query_scalar!("SELECT username FROM users WHERE id = $1", id);
+                    name.fetch_optional(&mut *tx).await?
+                }
+                None => row.username,
             };
-            let Some((id, username)) = username else { return Ok(None) };
-            (kind, Holder { id, username, email: row.email.clone() })
+            let Row { user_id, email: to, expires_at, attempts, .. } = row;
+            return Ok(username.map(|username| Ready {
+                kind,
+                user_id,
+                username,
+                to,
+                link_expires_at: expires_at,
+                code_expires_at: expires_at,
+                attempts,
+            }));
         }
     };
     let mut ready = Ready {
         kind,
-        user_id: holder.id,
+        user_id: Some(user_id.clone()),
         username: holder.username,
         to: holder.email,
         link_expires_at: row.expires_at,
@@ -369,7 +359,7 @@ async fn prepare(
     }
     let Some(stamp) = stamp else { return Ok(Some(ready)) };
     let expiry = if row.issued_at.is_none() {
-        issue(&mut *tx, id, &row, &ready.user_id, &stamp, now).await?
+        issue(&mut *tx, id, &row, &user_id, &stamp, now).await?
     } else {
         renew(tx, id, &stamp).await?
     };
@@ -391,6 +381,7 @@ async fn issue(
     let issued = sqlx::query_scalar!(
         r#"INSERT INTO codes (user_id, kind, mail_id, position, email_key, link_hash, code_hash, attempts, created_at,
                               link_expires_at, code_expires_at)
+    let user_id = holder.id;
            VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10)
            ON CONFLICT (user_id, kind) DO UPDATE
            SET mail_id = excluded.mail_id, position = excluded.position, email_key = excluded.email_key,
