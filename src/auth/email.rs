@@ -4,7 +4,7 @@ use super::{account, code::Proof, outbox};
 use crate::{
     app::App,
     error::{Error, FieldError},
-    model::{By, Client, Email, MailKind, Principal, Purpose, Time},
+    model::{By, Client, Email, MailKind, Principal, Purpose, Time, UserId},
     store::Try,
 };
 
@@ -19,6 +19,7 @@ pub async fn verify(app: &App, now: Time, client: Client, proof: Proof) -> Resul
     let proved = right(app, now, client, tried, Purpose::Verify)?;
     let event = if proved.is_change { "email_changed" } else { "email_verified" };
     tracing::info!(event, user_id = %proved.user_id, address = %client.address);
+    lost(&proved.others, client);
     Ok(())
 }
 
@@ -54,6 +55,13 @@ pub async fn change(
     }
     tracing::info!(event = "email_claimed", user_id = %user.id, address = %client.address);
     Ok(())
+}
+
+/// Logs whose claims another one's proof ended.
+pub(super) fn lost(others: &[UserId], client: Client) {
+    for user_id in others {
+        tracing::info!(event = "claim_lost", %user_id, address = %client.address);
+    }
 }
 
 /// # Errors

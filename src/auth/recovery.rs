@@ -3,7 +3,7 @@
 use super::{
     account,
     code::Proof,
-    email::{parse, right},
+    email::{lost, parse, right},
     outbox,
 };
 use crate::{
@@ -49,5 +49,6 @@ pub async fn reset(app: &App, now: Time, client: Client, proof: Proof, new_passw
     if done.has_proved {
         tracing::info!(event = "email_verified", user_id = %done.user_id, address = %client.address);
     }
+    lost(&done.others, client);
     Ok(())
 }

@@ -191,26 +191,47 @@ pub(super) async fn void_all(tx: &mut Conn, user_id: &UserId) -> Result<(), Erro
     Ok(())
 }
 
-/// What another password voids: resets, and a change of the proved address that is under way. Whoever knew the password of
-/// before may have asked for either. The first proof of an address stays: it is of who registered.
+/// Voids what was mailed for an account, but to this address.
+pub(super) async fn void_others(tx: &mut Conn, user_id: &UserId, email_key: Option<&str>) -> Result<(), Error> {
+    sqlx::query!("DELETE FROM codes WHERE user_id = $1 AND ($2 IS NULL OR email_key <> $2)", user_id, email_key)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// What another password voids: resets, a change of the proved address that is under way, and a claim that took the place
+/// of the first. Whoever knew the password of before may have asked for each. The first claim stays: it is of who
+/// registered.
 pub(super) async fn void_for_new_password(tx: &mut Conn, user_id: &UserId) -> Result<(), Error> {
+    // Asked for and not sent yet, if it would be for this account.
+    sqlx::query!(
+        "DELETE FROM outbox
+         WHERE kind = 'reset' AND email_key IN (
+             SELECT email_key FROM users WHERE id = $1 AND email_key IS NOT NULL
+             UNION ALL
+             SELECT claimed_email_key FROM users AS claim
+             WHERE id = $1 AND claimed_email_key IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM users AS owner
+                               WHERE owner.email_key = claim.claimed_email_key AND owner.email_verified_at IS NOT NULL)
+               AND NOT EXISTS (SELECT 1 FROM users AS later
+                               WHERE later.claimed_email_key = claim.claimed_email_key
+                                 AND later.claimed_at > claim.claimed_at AND later.disabled_at IS NULL))",
+        user_id
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "DELETE FROM codes WHERE user_id = $1
-           AND (kind = 'reset' OR EXISTS (SELECT 1 FROM users WHERE users.id = $1 AND users.email_key IS NOT NULL))",
+           AND (kind = 'reset' OR EXISTS (SELECT 1 FROM users WHERE users.id = $1
+                                            AND (users.email_key IS NOT NULL OR users.claim_changed_at IS NOT NULL)))",
         user_id
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "UPDATE users SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
-         WHERE id = $1 AND email_key IS NOT NULL",
-        user_id
-    )
-    .execute(&mut *tx)
-    .await?;
-    // Asked for and not sent yet.
-    sqlx::query!(
-        "DELETE FROM outbox WHERE kind = 'reset' AND email_key = (SELECT email_key FROM users WHERE id = $1)",
+        "UPDATE users
+         SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL, claim_changed_at = NULL
+         WHERE id = $1 AND (email_key IS NOT NULL OR claim_changed_at IS NOT NULL)",
         user_id
     )
     .execute(tx)

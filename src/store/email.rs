@@ -14,6 +14,8 @@ pub struct Proved {
     pub user_id: UserId,
     /// Whether another one was proved before.
     pub is_change: bool,
+    /// Who claimed it, too, and does no more.
+    pub others: Vec<UserId>,
 }
 
 impl Store {
@@ -45,7 +47,7 @@ impl Store {
                 let proved = sqlx::query_scalar!(
                     r#"UPDATE users
                        SET email = claimed_email, email_key = claimed_email_key, email_verified_at = $3,
-                           claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
+                           claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL, claim_changed_at = NULL
                        WHERE id = $1 AND claimed_email_key = $2 AND disabled_at IS NULL
                          AND NOT EXISTS (SELECT 1 FROM users AS owner
                                          WHERE owner.email_key = $2 AND owner.email_verified_at IS NOT NULL)
@@ -57,14 +59,14 @@ impl Store {
                 if proved.fetch_optional(&mut *tx).await?.is_none() {
                     return Ok((Try::Wrong, Touched::nothing()));
                 }
-                let others = take_from_others(&mut *tx, &id, &used.email_key).await?;
+                let others = take_from_others(&mut *tx, &id, &used.email_key, &by, now).await?;
                 void_all(&mut *tx, &id).await?;
                 if let Some(before) = &before {
                     tell(&mut *tx, notice.as_ref(), MailKind::EmailChanged, &id, before).await?;
                 }
                 append(tx, &by.does(event(before.as_ref()), now).on(&id)).await?;
-                let proved = Proved { user_id: id.clone(), is_change: before.is_some() };
-                Ok((Try::Right(proved), others.into_iter().fold(Touched::account(id), touching)))
+                let touched = others.iter().cloned().fold(Touched::account(id.clone()), touching);
+                Ok((Try::Right(Proved { user_id: id, is_change: before.is_some(), others }), touched))
             })
         })
         .await
@@ -90,6 +92,7 @@ impl Store {
                 let claimed = sqlx::query_scalar!(
                     r#"UPDATE users
                        SET claimed_email = $4, claimed_email_key = $5,
+                           claim_changed_at = CASE WHEN claimed_email_key = $5 THEN claim_changed_at ELSE $6 END,
                            claimed_at = (SELECT CASE WHEN MAX(claims.claimed_at) >= $6 THEN MAX(claims.claimed_at) + 1
                                                      ELSE $6 END
                                          FROM users AS claims WHERE claims.claimed_email_key = $5)
@@ -108,7 +111,8 @@ impl Store {
                 }
                 // The one that it has proved already: there is nothing to change any more.
                 sqlx::query!(
-                    "UPDATE users SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
+                    "UPDATE users
+                     SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL, claim_changed_at = NULL
                      WHERE id = $1 AND claimed_email_key = email_key",
                     id
                 )
@@ -157,14 +161,24 @@ pub(super) async fn proved_address(tx: &mut Conn, id: &UserId) -> Result<Option<
 
 /// Takes an address that an account has proved from all others who claim it, with what was mailed there for them.
 /// Answers who that was.
-pub(super) async fn take_from_others(tx: &mut Conn, id: &UserId, email_key: &str) -> Result<Vec<UserId>, Error> {
+pub(super) async fn take_from_others(
+    tx: &mut Conn,
+    id: &UserId,
+    email_key: &str,
+    by: &By,
+    now: Time,
+) -> Result<Vec<UserId>, Error> {
     let others = sqlx::query_scalar!(
-        r#"UPDATE users SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
+        r#"UPDATE users
+           SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL, claim_changed_at = NULL
            WHERE claimed_email_key = $1 AND id <> $2 RETURNING id AS "id!: UserId""#,
         email_key,
         id
     );
     let others = others.fetch_all(&mut *tx).await?;
-    sqlx::query!("DELETE FROM codes WHERE email_key = $1 AND user_id <> $2", email_key, id).execute(tx).await?;
+    sqlx::query!("DELETE FROM codes WHERE email_key = $1 AND user_id <> $2", email_key, id).execute(&mut *tx).await?;
+    for other in &others {
+        append(&mut *tx, &by.does("claim_lost", now).on(other)).await?;
+    }
     Ok(others)
 }

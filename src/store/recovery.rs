@@ -16,6 +16,8 @@ pub struct Recovery {
     pub user_id: UserId,
     /// Whether its address was a claim until now.
     pub has_proved: bool,
+    /// Who claimed it, too, and does no more.
+    pub others: Vec<UserId>,
 }
 
 impl Store {
@@ -45,7 +47,8 @@ impl Store {
                        SET password_hash = $2,
                            email = CASE WHEN email_key = $3 THEN email ELSE claimed_email END,
                            email_verified_at = CASE WHEN email_key = $3 THEN email_verified_at ELSE $4 END,
-                           email_key = $3, claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL
+                           email_key = $3, claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL,
+                           claim_changed_at = NULL
                        WHERE id = $1 AND disabled_at IS NULL
                          AND (email_key = $3
                               OR (claimed_email_key = $3
@@ -60,7 +63,7 @@ impl Store {
                 let Some(email) = reset.fetch_optional(&mut *tx).await? else {
                     return Ok((None, Touched::nothing()));
                 };
-                let others = take_from_others(&mut *tx, &id, &key).await?;
+                let others = take_from_others(&mut *tx, &id, &key, &by, now).await?;
                 void_all(&mut *tx, &id).await?;
                 // What was asked for before and is not sent yet.
                 sqlx::query!(
@@ -84,8 +87,8 @@ impl Store {
                 }
                 let ended = end_all_of(tx, &id, None, now).await?;
                 let touched = Touched::account(id.clone()).and(Touched::sessions(ended));
-                let recovery = Recovery { user_id: id, has_proved };
-                Ok((Some(recovery), others.into_iter().fold(touched, touching)))
+                let touched = others.iter().cloned().fold(touched, touching);
+                Ok((Some(Recovery { user_id: id, has_proved, others }), touched))
             })
         })
         .await

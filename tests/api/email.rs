@@ -482,3 +482,90 @@ async fn the_audit_log_says_what_became_of_an_address() {
     assert_eq!(app.text(targets).await, jane["id"].as_str().unwrap());
     assert!(!app.text("SELECT group_concat(COALESCE(detail, '')) FROM audit").await.contains('@'));
 }
+
+/// Whoever knew the password may have put his own address in the place of the first one, too.
+#[tokio::test]
+async fn another_password_voids_a_claim_that_took_the_place_of_the_first() {
+    let body = json!({"current_password": PASSWORD, "new_password": "nine violet umbrellas"});
+    for (email, is_void) in [("thief@example.org", true), ("JANE@example.org", false)] {
+        let app = TestApp::new().await;
+        app.claim("jane", "jane@example.org").await;
+        app.mail().await;
+        let (token, thief) = (app.login("jane").await, app.login("jane").await);
+        assert_eq!(app.change_email(&thief, PASSWORD, email).await.status, 202);
+        let mail = app.mail().await;
+        assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+        if is_void {
+            assert_eq!(address(&app, &token).await, (json!(null), false));
+            refused(&app, &mail.link()).await;
+            refused(&app, &mail.code()).await;
+            for path in ["/email/resend", "/password/forgot"] {
+                assert_eq!(app.post(path, &json!({"email": email})).await.status, 202);
+            }
+            assert!(app.mails().await.is_empty(), "the claim is gone");
+            // The owner names his own again, and that one is as good as a first.
+            assert_eq!(app.change_email(&token, "nine violet umbrellas", "jane@example.org").await.status, 202);
+            verified(&app, &app.mail().await.link()).await;
+        } else {
+            verified(&app, &mail.link()).await;
+        }
+        assert_eq!(address(&app, &token).await.0.as_str().unwrap().to_lowercase(), "jane@example.org");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_was_changed_before_this_version_is_known_by_the_audit_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    let all = Migrator::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))).await.unwrap();
+    let before = all.iter().filter(|migration| migration.version < 16).cloned().collect::<Vec<_>>();
+    let mut db = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display())).await.unwrap();
+    Migrator { migrations: before.into(), ..Migrator::DEFAULT }.run(&mut db).await.unwrap();
+    db.execute(
+        "INSERT INTO users (id, username, username_key, claimed_email, claimed_email_key, claimed_at, roles, created_at)
+         VALUES ('1', 'first', 'first', 'a@b.example', 'a@b.example', 7, 'user', 3),
+                ('2', 'changed', 'changed', 'a@b.example', 'a@b.example', 8, 'user', 3),
+                ('3', 'none', 'none', NULL, NULL, NULL, 'user', 3);
+         INSERT INTO audit (at, event, target, outcome, count)
+         VALUES (5, 'email_claimed', '2', 'done', 1), (5, 'email_claimed', '3', 'done', 1)",
+    )
+    .await
+    .unwrap();
+    all.run(&mut db).await.unwrap();
+    let changed = "SELECT group_concat(username || ' ' || claim_changed_at) FROM users";
+    let changed: String = sqlx::query_scalar(changed).fetch_one(&mut db).await.unwrap();
+    assert_eq!(changed, "changed 8");
+}
+
+#[tokio::test]
+async fn who_loses_a_claim_stands_in_the_audit_log() {
+    for by_reset in [false, true] {
+        let app = TestApp::new().await;
+        let mut ids = Vec::new();
+        for name in ["jane", "joan", "june"] {
+            ids.push(app.claim(name, "us@example.org").await["id"].as_str().unwrap().to_owned());
+        }
+        app.mails().await;
+        ids.pop();
+        if by_reset {
+            let mail = app.forgot("us@example.org").await;
+            assert_eq!(app.reset(&mail.link(), "nine violet umbrellas").await.status, 204);
+        } else {
+            assert_eq!(app.post("/email/resend", &json!({"email": "us@example.org"})).await.status, 202);
+            verified(&app, &app.mail().await.link()).await;
+        }
+        ids.sort();
+        let lost = "SELECT group_concat(target || ' ' || (address IS NOT NULL), ',')
+                    FROM (SELECT * FROM audit WHERE event = 'claim_lost' ORDER BY target)";
+        assert_eq!(app.text(lost).await, ids.iter().map(|id| format!("{id} 1")).collect::<Vec<_>>().join(","));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_reads_like_a_web_address_is_no_link_in_a_letter() {
+    let app = TestApp::new().await;
+    app.claim("www.evil.example/x:1", "jane@example.org").await;
+    let text = app.mail().await.text;
+    assert!(!text.contains("evil.example") && !text.contains("example/x"), "{text}");
+    assert!(text.replace('\u{2060}', "").contains("\"www.evil.example/x:1\""), "{text}");
+}

@@ -183,7 +183,7 @@ async fn without_what_was_mailed_no_password_is_set() {
 
 #[tokio::test]
 async fn the_rules_for_passwords_hold_and_cost_no_try() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(&[("PUBLIC_URL", "https://login.example.com")]).await;
     app.own("jane.from.the.shop", "jane.of.the.lake@example.org").await;
     let mail = app.forgot("jane.of.the.lake@example.org").await;
     for proof in [mail.link(), mail.code()] {
@@ -191,6 +191,11 @@ async fn the_rules_for_passwords_hold_and_cost_no_try() {
             ("fourteen chars", "must have at least 15 characters"),
             ("password12345678", "is among the most common passwords"),
             ("Jane.from.the.shop", "must not be the user name, the e-mail address or the name of this service"),
+            (
+                "jane.of.the.lake example.org",
+                "must not be the user name, the e-mail address or the name of this service",
+            ),
+            ("login.example.com!!", "must not be the user name, the e-mail address or the name of this service"),
             ("jane.of.the.lake", "must not be the user name, the e-mail address or the name of this service"),
         ] {
             let answer = app.reset(&proof, password).await;
@@ -353,4 +358,48 @@ async fn a_code_of_the_secret_before_counts() {
     let other = "m2v8QmZ4yPz1TgXh7NwRcB5sJd9LfAe3UuYoWi6Mx0E";
     let app = app.restart(&[("SECRET_KEY", other), ("SECRET_KEY_PREVIOUS", super::app::SECRET_KEY)]).await;
     reset(&app, &mail.code()).await;
+}
+
+#[tokio::test]
+async fn a_reset_of_a_claim_that_is_not_sent_yet_does_not_outlive_the_password() {
+    let app = TestApp::new().await;
+    app.claim("jane", "jane@example.org").await;
+    app.mail().await;
+    let token = app.login("jane").await;
+    for email in ["jane@example.org", "joan@example.org"] {
+        assert_eq!(app.post("/password/forgot", &json!({"email": email})).await.status, 202);
+    }
+    let body = json!({"current_password": PASSWORD, "new_password": NEW});
+    assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+    assert_eq!(app.text("SELECT group_concat(email) FROM outbox").await, "joan@example.org");
+    assert!(app.mails().await.is_empty());
+    // One that is asked for afterwards counts.
+    reset(&app, &app.forgot("jane@example.org").await.link()).await;
+}
+
+/// Nor does somebody who claimed the address, too, stop the mail of who is to get it.
+#[tokio::test]
+async fn another_password_drops_no_reset_of_somebody_else() {
+    let app = TestApp::new().await;
+    app.claim("squatter", "jane@example.org").await;
+    let token = app.login("squatter").await;
+    app.claim("jane", "jane@example.org").await;
+    app.mails().await;
+    let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+    for is_proved in [false, true] {
+        assert_eq!(app.post("/password/forgot", &json!({"email": "jane@example.org"})).await.status, 202);
+        assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+        let mail = app.mail().await;
+        assert!(mail.kind == MailKind::Reset && mail.text.contains("\"jane\""), "{is_proved}: {}", mail.text);
+        if is_proved {
+            return;
+        }
+        reset(&app, &mail.link()).await;
+        app.mails().await;
+        app.sql(
+            "UPDATE users SET claimed_email = 'jane@example.org', claimed_email_key = 'jane@example.org',
+                              claimed_at = 2000000000 WHERE username = 'squatter'",
+        )
+        .await;
+    }
 }
