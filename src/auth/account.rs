@@ -119,7 +119,7 @@ pub async fn change_password(
     Ok(())
 }
 
-/// Deletes the caller's account for good. The password is needed.
+/// Deletes the caller's account for good. The password is needed, and its proved address is told.
 ///
 /// # Errors
 /// [`Error::WrongPassword`], [`Error::LastAdmin`], [`Error::SessionEnded`] if it ended meanwhile,
@@ -133,8 +133,8 @@ pub async fn delete_own(
 ) -> Result<(), Error> {
     let (user, session_id, by) = (caller.user(), caller.session_id(), caller.by(client));
     let verified = verify_own(app, now, client, caller, password).await?;
-    let entry = by.does("user_deleted", now);
-    match app.store.delete_own(user.id.clone(), verified, session_id.clone(), entry).await? {
+    let (entry, notice) = (by.does("user_deleted", now), outbox::notice(app, now)?);
+    match app.store.delete_own(user.id.clone(), verified, session_id.clone(), notice, entry).await? {
         Deletion::Done => {
             tracing::info!(event = "user_deleted", user_id = %user.id, by = by.name());
             Ok(())

@@ -1,6 +1,9 @@
 //! What operators do with the accounts of others: admins over HTTP, and the command line.
 
-use super::cursor::{self, Page};
+use super::{
+    cursor::{self, Page},
+    outbox,
+};
 use crate::{
     app::App,
     error::{Error, FieldError},
@@ -99,12 +102,13 @@ pub async fn user(app: &App, id: &UserId) -> Result<User, Error> {
     Ok(app.store.credentials_by_id(id).await?.ok_or(Error::NotFound)?.user)
 }
 
-/// Changes an account: all of it, or nothing. It holds from the next request on.
+/// Changes an account: all of it, or nothing. It holds from the next request on. A proved address that it loses is told.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::LastAdmin`], [`Error::EmailTaken`], [`Error::StorageUnavailable`]
 pub async fn change(app: &App, now: Time, by: &By, id: &UserId, changes: Changes) -> Result<User, Error> {
-    match app.store.change_user(id.clone(), changes, by.clone(), now).await? {
+    let notice = if changes.email.is_some() { outbox::notice(app, now)? } else { None };
+    match app.store.change_user(id.clone(), changes, notice, by.clone(), now).await? {
         Changed::Done(user, events) => {
             for event in events {
                 tracing::info!(event, user_id = %id, by = by.name());

@@ -4,8 +4,9 @@ use super::{
     Conn, Error, NewMail, Notice, Store,
     audit::append,
     code::void_for_new_password,
+    email::proved_address,
     memory::Touched,
-    outbox::{enqueue, tell_owner},
+    outbox::{enqueue, keep_notices, tell_of_end, tell_owner},
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
@@ -247,7 +248,8 @@ impl Store {
         .await
     }
 
-    /// Deletes an account whose password was verified in this session, unless it is the last admin that can log in.
+    /// Deletes an account whose password was verified in this session, unless it is the last admin that can log in. Its
+    /// proved address is told.
     ///
     /// # Errors
     /// [`Error`]
@@ -256,6 +258,7 @@ impl Store {
         id: UserId,
         verified: PasswordHash,
         session_id: SessionId,
+        notice: Option<Notice>,
         entry: Entry,
     ) -> Result<Deletion, Error> {
         self.write_touching(move |tx| {
@@ -265,7 +268,9 @@ impl Store {
                 if user.roles.has(ADMIN) && !has_other_admin(&mut *tx, &id).await? {
                     return left(Deletion::LastAdmin);
                 }
-                let last = last_issue(&mut *tx, &id, entry.at).await?;
+                let (last, address) =
+                    (last_issue(&mut *tx, &id, entry.at).await?, proved_address(&mut *tx, &id).await?);
+                keep_notices(&mut *tx, &id).await?;
                 let row = sqlx::query_scalar!(
                     r#"DELETE FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
                          AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $3 AND ended_at IS NULL)
@@ -278,6 +283,9 @@ impl Store {
                     return left(Deletion::Changed);
                 }
                 cut_off(&mut *tx, &id, last).await?;
+                if let Some(address) = &address {
+                    tell_of_end(&mut *tx, notice.as_ref(), &user.username, address).await?;
+                }
                 append(tx, &entry.on(&id)).await?;
                 Ok((Deletion::Done, Touched::account(id)))
             })

@@ -1,13 +1,15 @@
 use super::{
-    Conn, Error, Store,
+    Conn, Error, Notice, Store,
     account::by_id,
     audit::append,
-    code::void_all,
+    code::{void_all, void_others},
+    email::proved_address,
     memory::Touched,
+    outbox::{keep_notices, tell},
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
-use crate::model::{ADMIN, By, Email, Entry, Roles, Time, User, UserId};
+use crate::model::{ADMIN, By, Email, Entry, MailKind, Roles, Time, User, UserId};
 
 /// What an operator changes of an account. What is not named stays.
 #[derive(Debug, Clone, Default)]
@@ -200,12 +202,21 @@ impl Store {
         Ok(found.collect())
     }
 
-    /// Changes an account: all of it, or nothing. A disabled one keeps its first moment.
+    /// Changes an account: all of it, or nothing. A disabled one keeps its first moment. A proved address that another one
+    /// takes the place of is told.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn change_user(&self, id: UserId, changes: Changes, by: By, now: Time) -> Result<Changed, Error> {
-        self.write_touching(move |tx| Box::pin(async move { change(tx, id, changes, &by, now).await })).await
+    pub async fn change_user(
+        &self,
+        id: UserId,
+        changes: Changes,
+        notice: Option<Notice>,
+        by: By,
+        now: Time,
+    ) -> Result<Changed, Error> {
+        self.write_touching(move |tx| Box::pin(async move { change(tx, id, changes, notice.as_ref(), &by, now).await }))
+            .await
     }
 
     /// Deletes an account and all that belongs to it.
@@ -218,6 +229,7 @@ impl Store {
                 // Its sessions go with it.
                 let last = last_issue(&mut *tx, &id, entry.at).await?;
                 let may_go = last_admin == LastAdmin::MayGo;
+                keep_notices(&mut *tx, &id).await?;
                 let row = sqlx::query_scalar!(
                     r#"DELETE FROM users
                        WHERE id = $1
@@ -243,7 +255,14 @@ impl Store {
     }
 }
 
-async fn change(tx: &mut Conn, id: UserId, changes: Changes, by: &By, now: Time) -> Result<(Changed, Touched), Error> {
+async fn change(
+    tx: &mut Conn,
+    id: UserId,
+    changes: Changes,
+    notice: Option<&Notice>,
+    by: &By,
+    now: Time,
+) -> Result<(Changed, Touched), Error> {
     let left = |why| Ok((why, Touched::nothing()));
     let Some(before) = by_id(&mut *tx, &id).await? else { return left(Changed::Gone) };
     if let Some(Some(email)) = &changes.email
@@ -297,7 +316,7 @@ async fn change(tx: &mut Conn, id: UserId, changes: Changes, by: &By, now: Time)
         cut_off(&mut *tx, &id, last).await?;
     }
     if let Some(email) = changes.email
-        && set_email(&mut *tx, &id, email.as_ref(), now).await?
+        && set_email(&mut *tx, &id, email.as_ref(), notice, now).await?
     {
         append(&mut *tx, &by.does("email_set", now).on(&id)).await?;
         events.push("email_set");
@@ -320,16 +339,44 @@ async fn is_taken(tx: &mut Conn, id: &UserId, email: &Email) -> Result<bool, Err
     Ok(owners.fetch_one(tx).await? > 0)
 }
 
-/// Gives an account another address, as a claim, or none. What was mailed for it is void. False: it has this one.
-async fn set_email(tx: &mut Conn, id: &UserId, email: Option<&Email>, now: Time) -> Result<bool, Error> {
+/// Gives an account an address, as a claim, or none; or leaves it the one that it has proved, and ends the change that is
+/// under way. What was mailed for another one is void, and a proved one that is no more is told. False: there is nothing
+/// to change.
+async fn set_email(
+    tx: &mut Conn,
+    id: &UserId,
+    email: Option<&Email>,
+    notice: Option<&Notice>,
+    now: Time,
+) -> Result<bool, Error> {
     let (address, key) = (email.map(Email::display), email.map(Email::as_key));
+    let before = proved_address(&mut *tx, id).await?;
+    if before.as_ref().is_some_and(|before| Some(before.key.as_str()) == key) {
+        let row = sqlx::query_scalar!(
+            r#"UPDATE users
+               SET claimed_email = NULL, claimed_email_key = NULL, claimed_at = NULL, claim_changed_at = NULL
+               WHERE id = $1 AND claimed_email_key IS NOT NULL
+               RETURNING id AS "id!""#,
+            id
+        );
+        if row.fetch_optional(&mut *tx).await?.is_none() {
+            return Ok(false);
+        }
+        void_all(tx, id).await?;
+        return Ok(true);
+    }
+    // A claim that it has already becomes the newest, and the operator's: what was mailed for it counts.
     let row = sqlx::query_scalar!(
         r#"UPDATE users
            SET email = NULL, email_key = NULL, email_verified_at = NULL, claimed_email = $2, claimed_email_key = $3,
                claimed_at = (SELECT CASE WHEN $3 IS NULL THEN NULL
                                          WHEN MAX(claims.claimed_at) >= $4 THEN MAX(claims.claimed_at) + 1 ELSE $4 END
-                             FROM users AS claims WHERE claims.claimed_email_key = $3)
-           WHERE id = $1 AND COALESCE(email_key, claimed_email_key, '') <> COALESCE($3, '')
+                             FROM users AS claims WHERE claims.claimed_email_key = $3),
+               claim_changed_at = NULL
+           WHERE id = $1
+             AND (COALESCE(email_key, claimed_email_key, '') <> COALESCE($3, '') OR claim_changed_at IS NOT NULL
+                  OR EXISTS (SELECT 1 FROM users AS later
+                             WHERE later.claimed_email_key = $3 AND later.claimed_at > users.claimed_at))
            RETURNING id AS "id!""#,
         id,
         address,
@@ -339,6 +386,9 @@ async fn set_email(tx: &mut Conn, id: &UserId, email: Option<&Email>, now: Time)
     if row.fetch_optional(&mut *tx).await?.is_none() {
         return Ok(false);
     }
-    void_all(tx, id).await?;
+    void_others(&mut *tx, id, key).await?;
+    if let Some(before) = &before {
+        tell(tx, notice, MailKind::EmailChanged, id, before).await?;
+    }
     Ok(true)
 }

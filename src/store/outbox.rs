@@ -279,6 +279,43 @@ pub(super) async fn tell(
     Ok(())
 }
 
+/// Has an address told that its account is gone.
+pub(super) async fn tell_of_end(
+    tx: &mut Conn,
+    notice: Option<&Notice>,
+    username: &str,
+    address: &Address,
+) -> Result<(), Error> {
+    let Some(Notice { id, created_at, expires_at }) = notice else { return Ok(()) };
+    let (Address { email, key }, kind) = (address, MailKind::AccountDeleted);
+    sqlx::query!(
+        "INSERT INTO outbox (id, kind, username, email, email_key, created_at, expires_at, attempts, next_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $6)",
+        id,
+        kind,
+        username,
+        email,
+        key,
+        created_at,
+        expires_at
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps what tells of changes of an account that is about to be deleted: else who stole it could hide the theft by that.
+pub(super) async fn keep_notices(tx: &mut Conn, user_id: &UserId) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE outbox SET username = (SELECT users.username FROM users WHERE users.id = $1), user_id = NULL
+         WHERE user_id = $1 AND kind NOT IN ('verify', 'reset')",
+        user_id
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Has the proved address of an account, if it has one, told of a change.
 pub(super) async fn tell_owner(
     tx: &mut Conn,
@@ -344,6 +381,7 @@ async fn prepare(
             }));
         }
     };
+    let user_id = holder.id;
     let mut ready = Ready {
         kind,
         user_id: Some(user_id.clone()),
@@ -381,7 +419,6 @@ async fn issue(
     let issued = sqlx::query_scalar!(
         r#"INSERT INTO codes (user_id, kind, mail_id, position, email_key, link_hash, code_hash, attempts, created_at,
                               link_expires_at, code_expires_at)
-    let user_id = holder.id;
            VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10)
            ON CONFLICT (user_id, kind) DO UPDATE
            SET mail_id = excluded.mail_id, position = excluded.position, email_key = excluded.email_key,

@@ -1,5 +1,10 @@
 //! Making accounts.
 
+use hallpass::{
+    auth::account,
+    model::{By, MailKind},
+};
+use poem::http::Method;
 use serde_json::json;
 
 use super::app::{PASSWORD, TestApp};
@@ -125,4 +130,74 @@ async fn of_many_who_want_one_name_at_once_one_gets_it() {
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     assert_eq!((statuses[0], &statuses[1..]), (201, &[409; 49][..]));
+}
+
+#[tokio::test]
+async fn no_password_is_made_of_what_everybody_knows_of_the_account() {
+    let app = TestApp::with(&[("PUBLIC_URL", "https://Login.Example.com/auth")]).await;
+    app.own("jane", "jane.of.the.lake@mail.example.org").await;
+    let token = app.login("jane").await;
+    let (server, now, by) = (&app.app, app.app.clock.now(), By::operator());
+    for (password, is_bad) in [
+        ("jane.of.the.lake@mail.example.org", true),
+        ("Jane.of.the.lake1", true),
+        ("mail.example.org", true),
+        ("mail.example.org-2026", true),
+        ("login.example.com", true),
+        ("login.example.com/hallpass", true),
+        ("jane of eleven violet lanterns", false),
+        ("login to eleven lanterns", false),
+    ] {
+        let expected = if is_bad { 422 } else { 201 };
+        let form = json!({"username": format!("joan{}", password.len()), "password": password,
+                          "email": "jane.of.the.lake@mail.example.org"});
+        assert_eq!(app.post("/register", &form).await.status, expected, "{password}");
+        let user = account::find(server, "jane").await.unwrap();
+        let set = account::set_password(server, now, &by, &user, password.to_owned()).await;
+        assert_eq!(set.is_err(), is_bad, "{password}");
+        account::set_password(server, now, &by, &user, PASSWORD.to_owned()).await.unwrap();
+        let form = account::Addition {
+            username: format!("june{}", password.len()),
+            password: Some(password.to_owned()),
+            email: Some("jane.of.the.lake@mail.example.org".to_owned()),
+            roles: Vec::new(),
+        };
+        assert_eq!(account::add(server, now, &by, form).await.is_err(), is_bad, "{password}");
+    }
+    app.verdict(&token).await;
+    let token = app.login("jane").await;
+    let body = json!({"current_password": PASSWORD, "new_password": "mail.example.org-2026"});
+    app.call(Method::POST, "/password/change", &token, Some(&body)).await.refuses(422, "validation_failed", "");
+}
+
+/// Whoever stole an account cannot hide that by deleting it.
+#[tokio::test]
+async fn who_is_deleted_is_told_and_of_what_came_before() {
+    let app = TestApp::new().await;
+    app.own("jane", "jane@example.org").await;
+    let token = app.login("jane").await;
+    let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+    assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+    let own = json!({"password": PASSWORD});
+    assert_eq!(app.call(Method::POST, "/me/delete", &token, Some(&own)).await.status, 204);
+    let mails = app.mails().await;
+    let told: Vec<_> = mails.iter().map(|mail| (mail.kind, mail.to.as_str())).collect();
+    let to = "jane@example.org";
+    assert_eq!(told, [(MailKind::PasswordChanged, to), (MailKind::AccountDeleted, to)]);
+    assert!(mails.iter().all(|mail| mail.text.contains("\"jane\"") && mail.token.is_empty()), "{mails:?}");
+    assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM outbox").await, "0");
+
+    // What an address is told, whose account an admin deletes.
+    app.own("joan", "joan@example.org").await;
+    let token = app.login("joan").await;
+    assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+    app.remove(app.app.clock.now(), &account::find(&app.app, "joan").await.unwrap()).await;
+    assert_eq!(app.mail().await.kind, MailKind::PasswordChanged);
+
+    // An address that nobody proved is told nothing.
+    app.claim("june", "june@example.org").await;
+    app.mails().await;
+    let token = app.login("june").await;
+    assert_eq!(app.call(Method::POST, "/me/delete", &token, Some(&own)).await.status, 204);
+    assert!(app.mails().await.is_empty());
 }

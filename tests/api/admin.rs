@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hallpass::{
     auth::{account, admin},
     error::Error,
-    model::{By, Roles},
+    model::{By, MailKind, Roles},
     store::{Changes, LastAdmin, NewRoles, Search},
 };
 use poem::http::Method;
@@ -614,4 +614,61 @@ async fn no_answer_to_an_admin_has_a_password_a_token_or_a_hash() {
             assert!(!low.contains(&format!("\"{name}")), "{name} in {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_address_that_an_admin_takes_away_is_told() {
+    for email in [json!("new@example.org"), json!(null)] {
+        let app = TestApp::new().await;
+        let (_, pair) = as_admin(&app, "alice").await;
+        let id = app.own("jane", "jane@example.org").await["id"].as_str().unwrap().to_owned();
+        for body in [json!({"email": "JANE@example.org"}), json!({"roles": ["editor"]})] {
+            assert_eq!(patch(&app, &pair.access, &id, body).await.status, 200);
+            assert!(app.mails().await.is_empty());
+        }
+        assert_eq!(patch(&app, &pair.access, &id, json!({"email": email})).await.status, 200);
+        let told = app.mail().await;
+        assert_eq!((told.kind, told.to.as_str()), (MailKind::EmailChanged, "jane@example.org"));
+        // Whom nobody has proved to be reached there is told nothing.
+        assert_eq!(patch(&app, &pair.access, &id, json!({"email": "other@example.org"})).await.status, 200);
+        assert!(app.mails().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_admin_who_sets_the_proved_address_again_ends_a_change_that_is_under_way() {
+    let app = TestApp::new().await;
+    let (_, pair) = as_admin(&app, "alice").await;
+    let id = app.own("jane", "jane@example.org").await["id"].as_str().unwrap().to_owned();
+    let token = app.login("jane").await;
+    assert_eq!(app.change_email(&token, PASSWORD, "thief@example.org").await.status, 202);
+    let change = app.mail().await;
+    let seen = events(&app, &id).await.len();
+    for events_now in [seen + 1, seen + 1] {
+        assert_eq!(patch(&app, &pair.access, &id, json!({"email": "Jane@example.org"})).await.status, 200);
+        assert_eq!(events(&app, &id).await.len(), events_now);
+    }
+    for proof in [change.link(), change.code()] {
+        app.post("/email/verify", &proof).await.refuses(400, "invalid_code", "");
+    }
+    assert!(app.mails().await.is_empty());
+    assert_eq!(app.try_login("jane@example.org", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_claim_that_an_admin_sets_again_is_the_newest_and_the_operators() {
+    let app = TestApp::new().await;
+    let (_, pair) = as_admin(&app, "alice").await;
+    let id = app.register("jane").await["id"].as_str().unwrap().to_owned();
+    let token = app.login("jane").await;
+    assert_eq!(app.change_email(&token, PASSWORD, "us@example.org").await.status, 202);
+    let mail = app.mail().await;
+    app.claim("joan", "us@example.org").await;
+    app.mail().await;
+    assert_eq!(patch(&app, &pair.access, &id, json!({"email": "us@example.org"})).await.status, 200);
+    assert!(app.forgot("us@example.org").await.text.contains("\"jane\""));
+    // Another password leaves it, and what was mailed for it counts.
+    let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+    assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+    assert_eq!(app.post("/email/verify", &mail.link()).await.status, 204);
 }
