@@ -205,11 +205,13 @@ struct Begun<'a> {
     now: Time,
     client: Client,
     counted: Vec<Counted>,
+    /// Whether the account has not logged in from here, and too many have failed elsewhere.
+    is_doubtful: bool,
 }
 
 impl<'a> Begun<'a> {
     fn new(tables: &'a Tables, tick: Tick, now: Time, client: Client) -> Self {
-        Self { tables, tick: tables.now(tick), now, client, counted: Vec::with_capacity(2) }
+        Self { tables, tick: tables.now(tick), now, client, counted: Vec::with_capacity(2), is_doubtful: false }
     }
 
     fn count(&mut self, mark: Mark) -> Result<(), Error> {
@@ -223,7 +225,9 @@ impl<'a> Begun<'a> {
     fn count_at(&mut self, anywhere: &Subject, here: &Subject) -> Result<(), Error> {
         let here = self.tables.marker.mark(here);
         let is_known = self.tables.known.has(self.now, here);
-        self.count(if is_known { here } else { self.tables.marker.mark(anywhere) })
+        self.count(if is_known { here } else { self.tables.marker.mark(anywhere) })?;
+        self.is_doubtful = !is_known && self.counted.last().is_some_and(|counted| counted.is_late);
+        Ok(())
     }
 
     fn give_back(&self) {
@@ -246,6 +250,12 @@ impl Attempt<'_> {
         let Some(begun) = &mut self.0 else { return Ok(()) };
         let network = begun.client.address.into();
         begun.count_at(&Subject::Account(id.as_str()), &Subject::AccountAt(id.as_str(), network))
+    }
+
+    /// Whether its owner should be told of it, if its password is right: it comes after many failures on the account, from
+    /// where that has not logged in.
+    pub fn is_doubtful(&self) -> bool {
+        self.0.as_ref().is_some_and(|begun| begun.is_doubtful)
     }
 
     /// The password of a login was right: nothing is counted for the account any more, and its address is known.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     hasher::Verdict,
     limits::Attempt,
+    outbox,
     password::{Password, TypedPassword},
     random,
     refresh::RefreshToken,
@@ -18,10 +19,10 @@ use crate::{
     app::App,
     error::Error,
     model::{
-        By, Client, Credentials, Email, Entry, PasswordHash, Principal, Salt, Session, SessionId, Standing, Time, User,
-        UserId, Username,
+        By, Client, Credentials, Email, Entry, MailKind, PasswordHash, Principal, Salt, Session, SessionId, Standing,
+        Time, User, UserId, Username,
     },
-    store::{Current, NewSession},
+    store::{Begun, Current, NewSession, Notice},
 };
 
 /// The most sessions of an account. One more ends the oldest.
@@ -132,11 +133,26 @@ async fn enter(
     };
     let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
     let (id, salt) = (new.id.clone(), new.salt.clone());
-    let entry = By::user(new.user_id.clone(), client).does("login", now);
-    let current = app.store.open_session(new, stored, stronger, entry).await?.ok_or_else(|| refused("changed"))?;
+    let by = By::user(new.user_id.clone(), client);
+    let notice = if attempt.is_doubtful() { doubtful(app, now, &account.user)? } else { None };
+    let begun = app.store.open_session(new, stored, stronger, notice, by).await?;
+    let Begun { current, displaced } = begun.ok_or_else(|| refused("changed"))?;
     app.metrics.login("accepted");
     tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
+    for session_id in &displaced {
+        tracing::info!(event = "session_displaced", user_id = %current.user_id, %session_id);
+    }
     Ok((opened(app, now, &id, &current, &salt)?, account.user.clone()))
+}
+
+/// What tells the owner of a login that may be somebody else's. Of many, he is told of some.
+fn doubtful(app: &App, now: Time, user: &User) -> Result<Option<Notice>, Error> {
+    tracing::warn!(event = "login_after_failures", user_id = %user.id);
+    if app.limits.mail_to(app.clock.tick(), MailKind::LoginAfterFailures, user.id.as_str()) {
+        outbox::notice(app, now)
+    } else {
+        Ok(None)
+    }
 }
 
 /// What somebody typed into the field of the name. With an `@` it is an address, otherwise a user name: neither can be

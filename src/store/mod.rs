@@ -48,7 +48,7 @@ pub use outbox::{Due, NewMail, Notice, Ready, Stamp, Take};
 pub use recovery::Recovery;
 pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;
-pub use session::{Login, NewSession};
+pub use session::{Begun, Login, NewSession};
 pub use sqlite::{Copied, CopyError, Examined, OpenError, backup, examine};
 
 /// The engine.

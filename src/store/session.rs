@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
-use super::{Conn, Current, Error, Store, audit::append, memory::Touched};
-use crate::model::{Entry, PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId};
+use super::{Conn, Current, Error, Notice, Store, audit::append, memory::Touched, outbox::tell_owner};
+use crate::model::{
+    By, Entry, MailKind, PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId,
+};
 
 /// How far ahead of `now` another request's may be, in seconds: it may have come later and waited less.
 const CLOCK: i64 = 60;
@@ -31,6 +33,15 @@ pub struct NewSession {
     pub others: i64,
 }
 
+/// A session that was opened.
+#[derive(Debug)]
+pub struct Begun {
+    /// What its tokens are made of.
+    pub current: Current,
+    /// The oldest of too many, which it ended.
+    pub displaced: Vec<SessionId>,
+}
+
 /// A login that opened a session.
 #[derive(Debug)]
 pub struct Login {
@@ -52,6 +63,8 @@ impl Store {
     /// Records a login and opens its session: with the stronger hash that the login made of the same password if
     /// there is one, and with the oldest of too many sessions ended.
     ///
+    /// The owner of a proved address is told, if there is a notice.
+    ///
     /// Answers what its tokens are made of, with the account as it is now. None: since `verified` was read, it was
     /// disabled, deleted or given another password.
     ///
@@ -62,8 +75,9 @@ impl Store {
         new: NewSession,
         verified: PasswordHash,
         stronger: Option<PasswordHash>,
-        entry: Entry,
-    ) -> Result<Option<Current>, Error> {
+        notice: Option<Notice>,
+        by: By,
+    ) -> Result<Option<Begun>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let login = sqlx::query!(
@@ -95,7 +109,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
                 // The new one is not asked for its age: a clock that was set back would make it the oldest.
-                let ended = sqlx::query_scalar!(
+                let displaced = sqlx::query_scalar!(
                     r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
                        WHERE id IN (SELECT id FROM sessions
                                     WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND refresh_expires_at > $3
@@ -108,8 +122,13 @@ impl Store {
                 )
                 .fetch_all(&mut *tx)
                 .await?;
-                append(tx, &entry.on(&new.user_id).about(&new.id)).await?;
-                let touched = Touched::account(new.user_id.clone()).and(Touched::sessions(ended));
+                let entry = |event, id| by.does(event, new.created_at).on(&new.user_id).about(id);
+                append(&mut *tx, &entry("login", &new.id)).await?;
+                for id in &displaced {
+                    append(&mut *tx, &entry("session_displaced", id)).await?;
+                }
+                tell_owner(tx, notice.as_ref(), MailKind::LoginAfterFailures, &new.user_id).await?;
+                let touched = Touched::account(new.user_id.clone()).and(Touched::sessions(displaced.clone()));
                 let current = Current {
                     user_id: new.user_id,
                     username: account.username,
@@ -118,7 +137,7 @@ impl Store {
                     secret_id: new.secret_id,
                     refresh_expires_at: new.refresh_expires_at,
                 };
-                Ok((Some(current), touched))
+                Ok((Some(Begun { current, displaced }), touched))
             })
         })
         .await

@@ -215,6 +215,8 @@ async fn the_fifty_first_session_ends_the_oldest() {
     app.sleep(601);
     assert!(is_alive(&app, &newest).await && !is_alive(&app, &oldest).await);
     assert_eq!(list(&app, &newest).await.len(), 50);
+    let row = "SELECT group_concat(detail || (target = actor)) FROM audit WHERE event = 'session_displaced'";
+    assert_eq!(app.text(row).await, format!("{}1", oldest.sid()));
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub(super) struct Failures(Mutex<[Vec<Cell>; 2]>);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Counted {
     pub(super) mark: Mark,
+    /// Whether there were so many failures before that one had to wait.
+    pub(super) is_late: bool,
     /// Since when the next may be tried because of this one, and what each row had before. None: it was free.
     delayed: Option<(u32, [u32; 2])>,
 }
@@ -74,7 +76,7 @@ impl Failures {
                 (one[1], other[1]) = (one[1].max(opens), other[1].max(opens));
                 (opens, before)
             });
-            Ok(Counted { mark, delayed })
+            Ok(Counted { mark, is_late: failures > FREE, delayed })
         };
         self.with(mark, judge).unwrap_or(Err(SECOND))
     }
