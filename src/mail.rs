@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,7 +26,10 @@ use lettre::{
 };
 use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret;
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 use url::{Host, Url};
 
 use crate::{
@@ -242,14 +245,16 @@ impl Smtp {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let wrapper = match &self.security {
-            Security::Tls(parameters) => Some(parameters.clone()),
-            Security::Plain | Security::StartTls(_) => None,
-        };
         let server = (self.host.as_str(), self.port);
-        let mut connection = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING), &self.hello, wrapper, None)
-            .await
-            .map_err(|error| Failure::without_connection("connect", &error))?;
+        let connected = if let Security::Tls(parameters) = &self.security {
+            let wrapper = Some(parameters.clone());
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING), &self.hello, wrapper, None).await
+        } else {
+            let unreached = |error: io::Error| Failure { cause: Some(error.to_string()), ..Failure::later("connect") };
+            let stream = reach(server).await.map_err(unreached)?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
+        };
+        let mut connection = connected.map_err(|error| Failure::without_connection("connect", &error))?;
         if let Security::StartTls(parameters) = &self.security {
             let started = connection.starttls(parameters.clone(), &self.hello).await;
             started.map_err(|error| Failure::without_connection("starttls", &error))?;
@@ -260,6 +265,23 @@ impl Smtp {
         }
         Ok(connection)
     }
+}
+
+/// Connects to the first address that answers. Without Nagle's algorithm: lettre writes the dot that ends a mail by itself,
+/// and it would wait for 40 ms until the server has acknowledged the rest (RFC 1122, 4.2.3.2).
+async fn reach(server: (&str, u16)) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for address in lookup_host(server).await? {
+        match timeout(CONNECTING, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
 }
 
 /// Hands a message over. Only what the server says for good of the recipient or the message ends it.
