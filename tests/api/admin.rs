@@ -667,6 +667,13 @@ async fn a_claim_that_an_admin_sets_again_is_the_newest_and_the_operators() {
     app.mail().await;
     assert_eq!(patch(&app, &pair.access, &id, json!({"email": "us@example.org"})).await.status, 200);
     assert!(app.forgot("us@example.org").await.text.contains("\"jane\""));
+    app.claim("june", "us@example.org").await;
+    app.mails().await;
+    for _ in 0..2 {
+        assert_eq!(patch(&app, &pair.access, &id, json!({"email": "us@example.org"})).await.status, 200);
+    }
+    assert_eq!(events(&app, &id).await.iter().filter(|event| *event == "email_set").count(), 2, "one for each change");
+    assert!(app.forgot("us@example.org").await.text.contains("\"jane\""));
     // Another password leaves it, and what was mailed for it counts.
     let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
     assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
