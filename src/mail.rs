@@ -267,8 +267,8 @@ impl Smtp {
     }
 }
 
-/// Connects to the first address that answers. Without Nagle's algorithm: lettre writes the dot that ends a mail by itself,
-/// and it would wait for 40 ms until the server has acknowledged the rest (RFC 1122, 4.2.3.2).
+/// Connects to the first address that answers. Without Nagle's algorithm: lettre writes the dot that ends a mail by
+/// itself, and it would wait for 40 ms until the server has acknowledged the rest (RFC 1122, 4.2.3.2).
 async fn reach(server: (&str, u16)) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for address in lookup_host(server).await? {
