@@ -156,8 +156,8 @@ impl Store {
                     r#"UPDATE outbox SET attempts = attempts + 1, next_at = $3
                        WHERE id = $1 AND next_at <= $2
                        RETURNING position AS "position!", kind AS "kind!: MailKind", user_id AS "user_id?: UserId",
-                                 username AS "username?", email AS "email!", email_key AS "email_key!", created_at AS "created_at!: Time",
-                                 expires_at AS "expires_at!: Time", attempts AS "attempts!",
+                                 username AS "username?", email AS "email!", email_key AS "email_key!",
+                                 created_at AS "created_at!: Time", expires_at AS "expires_at!: Time", attempts AS "attempts!",
                                  issued_at AS "issued_at?: Time""#,
                     id,
                     now,
