@@ -37,6 +37,7 @@ pub(super) struct Requests {
     overloaded: IntCounter,
     storage_unavailable: IntCounter,
     too_many_attempts: IntCounter,
+    internal_error: IntCounter,
     routes: HashMap<String, Route>,
     unknown: Route,
 }
@@ -74,13 +75,14 @@ impl Requests {
         let under_way = IntGauge::new("hallpass_http_requests_in_flight", "Requests that are being answered.");
         let under_way = under_way.map_err(Error::internal)?;
         let refused =
-            Opts::new("hallpass_http_refusals_total", "Requests refused with 429 or 503, by the problem's code.");
+            Opts::new("hallpass_http_refusals_total", "Requests refused with 429, 500 or 503, by the problem's code.");
         let refused = IntCounterVec::new(refused, &["code"]).map_err(Error::internal)?;
         let of = |code: Code| refused.with_label_values(&[code.name()]);
         let requests = Self {
             overloaded: of(Code::Overloaded),
             storage_unavailable: of(Code::StorageUnavailable),
             too_many_attempts: of(Code::TooManyAttempts),
+            internal_error: of(Code::InternalError),
             routes: patterns.map(|pattern| (pattern.clone(), Route::new(pattern))).collect(),
             unknown: Route::new("unknown"),
             total,
@@ -103,6 +105,7 @@ impl Requests {
             Code::Overloaded => self.overloaded.inc(),
             Code::StorageUnavailable => self.storage_unavailable.inc(),
             Code::TooManyAttempts => self.too_many_attempts.inc(),
+            Code::InternalError => self.internal_error.inc(),
             _ => {}
         }
     }

@@ -108,6 +108,7 @@ async fn what_happens_is_counted_and_nobody_is_named() {
         (r#"hallpass_http_request_duration_seconds_count{method="GET",route="/me"}"#, 5.0),
         ("hallpass_http_requests_in_flight", 0.0),
         (r#"hallpass_http_refusals_total{code="overloaded"}"#, 0.0),
+        (r#"hallpass_http_refusals_total{code="internal_error"}"#, 0.0),
         (r#"hallpass_logins_total{outcome="accepted"}"#, 1.0),
         (r#"hallpass_logins_total{outcome="password"}"#, 1.0),
         (r#"hallpass_logins_total{outcome="unknown"}"#, 1.0),
@@ -208,6 +209,7 @@ async fn every_metric_of_the_dashboard_and_of_the_alerts_is_there() {
     for label in [
         "code=\"storage_unavailable\"",
         "code=\"overloaded\"",
+        "code=\"internal_error\"",
         "outcome=\"reused\"",
         "outcome=\"given_up\"",
         "outcome=\"accepted\"",
@@ -235,4 +237,7 @@ async fn what_is_shown_is_what_prometheus_reads() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.yml");
     let output = Command::new("promtool").args(["check", "rules", rules]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/alerts.yml");
+    let output = Command::new("promtool").args(["test", "rules", cases]).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
