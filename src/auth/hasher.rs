@@ -86,6 +86,16 @@ struct Memory {
     spent: u64,
 }
 
+impl Memory {
+    /// Gives back what is more than this: a dear hash that was imported would keep its 256 MiB on each thread for as
+    /// long as the thread has work.
+    fn shrink(&mut self, most: usize) {
+        if self.blocks.len() > most {
+            self.blocks = Vec::new();
+        }
+    }
+}
+
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// The hashing threads. They end when the last clone is dropped.
@@ -106,12 +116,16 @@ impl Hasher {
     /// # Errors
     /// [`Error::Internal`] if argon2 does not take `cost`, or the system gives no thread.
     pub fn start(cost: Cost, threads: usize, queue: usize) -> Result<Self, Error> {
-        params(cost, TAG).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
+        let own = params(cost, TAG).ok_or_else(|| Error::internal("argon2 does not take these parameters"))?;
+        let own = own.block_count();
         let (sender, receiver) = bounded(queue);
         let notes = Notes::default();
         for n in 0..threads {
             let jobs = receiver.clone();
-            thread::Builder::new().name(format!("hash-{n}")).spawn(move || work(&jobs)).map_err(Error::internal)?;
+            thread::Builder::new()
+                .name(format!("hash-{n}"))
+                .spawn(move || work(&jobs, own))
+                .map_err(Error::internal)?;
         }
         let decoy = encode(cost, &random::bytes::<16>()?, &random::bytes::<TAG>()?);
         let decoy = decoy.ok_or_else(|| Error::internal("no PHC string"))?;
@@ -183,7 +197,8 @@ impl Hasher {
     }
 }
 
-fn work(jobs: &Receiver<Job>) {
+/// Hashes what comes, and keeps the memory for hashes of `own` blocks.
+fn work(jobs: &Receiver<Job>, own: usize) {
     // Of this thread alone, which is how Linux does it. Refused, it hashes all the same.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICE);
@@ -191,7 +206,10 @@ fn work(jobs: &Receiver<Job>) {
     loop {
         match jobs.recv_timeout(IDLE) {
             // A panic costs one caller its answer, not the server a thread.
-            Ok(job) => drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory)))),
+            Ok(job) => {
+                drop(catch_unwind(AssertUnwindSafe(|| job(&mut memory))));
+                memory.shrink(own);
+            }
             Err(RecvTimeoutError::Timeout) => memory.blocks = Vec::new(),
             Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -108,6 +108,19 @@ fn every_mismatch_costs_what_a_hash_of_today_costs() {
 }
 
 #[tokio::test]
+async fn a_thread_keeps_no_more_memory_than_a_hash_of_today_takes() {
+    let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
+    let dear = Hasher::start(Cost { memory_kib: 4_096, ..CHEAP }, 1, 8).unwrap().hash(password("right")).await.unwrap();
+    let kept = async || hasher.run(|memory| memory.blocks.len()).await.unwrap();
+    hasher.hash(password("right")).await.unwrap();
+    assert_eq!(kept().await, 64, "what the next one needs is kept");
+    for typed in [typed("right"), typed("wrong")] {
+        hasher.verify(typed, Some(dear.clone()), false).await.unwrap();
+        assert!(kept().await <= 64);
+    }
+}
+
+#[tokio::test]
 async fn no_more_hashes_run_at_once_than_there_are_threads() {
     let hasher = Hasher::start(CHEAP, 2, 64).unwrap();
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
