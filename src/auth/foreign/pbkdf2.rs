@@ -30,10 +30,10 @@ enum Digest {
 }
 
 impl Digest {
-    /// By the name that all forms have for it.
+    /// By the name that all forms have for it, but for passlib's, which has none for SHA-1.
     fn named(name: &str) -> Result<Self, Unusable> {
         match name {
-            "" | "sha1" => Ok(Self::Sha1),
+            "sha1" => Ok(Self::Sha1),
             "sha256" => Ok(Self::Sha256),
             "sha512" => Ok(Self::Sha512),
             _ => Err(Unusable::Scheme),
@@ -77,7 +77,11 @@ impl Pbkdf2 {
             Self::bounded(Digest::named(digest)?, iterations, salt.into(), hex(hash)?)
         } else if let Some(rest) = text.strip_prefix("$pbkdf2") {
             let [digest, params, salt, hash] = split(rest, '$')?;
-            let digest = Digest::named(digest.trim_start_matches('-'))?;
+            let digest = match digest.strip_prefix('-') {
+                Some(name) => Digest::named(name)?,
+                None if digest.is_empty() => Digest::Sha1,
+                None => return Err(Unusable::Scheme),
+            };
             let hash = base64(hash)?;
             // passlib writes the number alone.
             let mut named = if params.contains('=') { Some(Named::parse(params)?) } else { None };

@@ -97,8 +97,7 @@ impl Cost {
     /// # Errors
     /// [`Error::Overloaded`] if there is not enough memory now.
     pub(super) fn derive(&self, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        // The library would end the process if it got none. Nothing of this is touched.
-        drop(room(self.memory)?);
+        is_there_room(self.memory)?;
         scrypt::scrypt(password, salt, &self.params, out).map_err(Error::internal)
     }
 
@@ -107,8 +106,10 @@ impl Cost {
     }
 }
 
-fn room(bytes: usize) -> Result<Vec<u8>, Error> {
-    let mut room = Vec::new();
-    room.try_reserve_exact(bytes).map_err(|_| Error::Overloaded)?;
-    Ok(room)
+/// The library takes its memory itself, and ends the process if it gets none. So as much is asked for, and given back
+/// untouched. It helps where the process may have only so much address space (`ulimit -v`), unless another thread takes
+/// it in between; where memory runs out when it is written to (a group's limit), nothing helps but that the ceilings are
+/// low.
+fn is_there_room(bytes: usize) -> Result<(), Error> {
+    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::Overloaded)
 }

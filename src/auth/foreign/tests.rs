@@ -170,6 +170,12 @@ fn what_costs_too_much_or_is_damaged_is_not_computed() {
         (format!("pbkdf2_sha256$-1$salt${tag}"), Damaged),
         (format!("pbkdf2_sha256$1$salt${tag}$"), Damaged),
         (format!("pbkdf2_md5$1$salt${tag}"), Scheme),
+        (format!("pbkdf2_$1$salt${tag}"), Scheme),
+        (format!("pbkdf2_-sha1$1$salt${tag}"), Scheme),
+        (format!("pbkdf2::1$salt${}", "00".repeat(32)), Scheme),
+        (format!("$pbkdf2-$1${salt}${tag}"), Scheme),
+        (format!("$pbkdf2--sha256$1${salt}${tag}"), Scheme),
+        (format!("$pbkdf2sha256$1${salt}${tag}"), Scheme),
         ("pbkdf2_sha256$1$salt$".to_owned(), Damaged),
         (format!("$pbkdf2-sha256$i=1,l=31${salt}${tag}"), Damaged),
         (format!("$pbkdf2-sha256$l=32${salt}${tag}"), Damaged),
@@ -191,10 +197,47 @@ fn what_costs_too_much_or_is_damaged_is_not_computed() {
     }
 }
 
+/// What the forms begin with.
+const PREFIXES: &[&str] = &[
+    "",
+    "$2a$",
+    "$2b$",
+    "$2y$",
+    "$2b$04$",
+    "bcrypt$",
+    "bcrypt$$2b$04$",
+    "bcrypt_sha256$$2b$",
+    "$fbscrypt$",
+    "$fbscrypt$v=1,n=14,r=8,p=1,ss=Bw==,sk=",
+    "$scrypt$",
+    "$scrypt$ln=4,r=8,p=1$",
+    "scrypt$",
+    "scrypt$16$salt$",
+    "scrypt:",
+    "scrypt:16:8:1$",
+    "pbkdf2_sha256$",
+    "pbkdf2_sha1$1$",
+    "pbkdf2:sha256:",
+    "pbkdf2:sha512:1$",
+    "$pbkdf2-sha256$",
+    "$pbkdf2$1$",
+    "$pbkdf2-sha512$i=1$",
+];
+
 proptest! {
+    /// Behind what each parser looks for first, or it would see none of it.
     #[test]
-    fn no_text_panics(text in "\\PC{0,80}") {
-        drop(Foreign::parse(&text));
+    fn no_text_panics(
+        prefix in prop::sample::select(PREFIXES), text in "\\PC{0,80}", parts in "[0-9a-zA-Z$=,:./+é-]{0,80}",
+    ) {
+        for rest in [&text, &parts] {
+            drop(Foreign::parse(&format!("{prefix}{rest}")));
+        }
+    }
+
+    #[test]
+    fn every_prefix_reaches_its_parser(prefix in prop::sample::select(&PREFIXES[1..])) {
+        prop_assert_ne!(refusal(&format!("{prefix}$x")), Unusable::Scheme, "{}", prefix);
     }
 
     /// What looks like a hash is read or refused, and what is read is bounded.
