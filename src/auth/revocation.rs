@@ -54,10 +54,14 @@ impl List {
         newer(&self.subjects, from)
     }
 
-    /// From where on the list is told to who asks for what is newer than `since`: more than was asked, and from the
-    /// minute, so that few different answers have to be made. None: from its beginning.
+    /// From where on the list is told to who asks for what is newer than `since`: more than was asked, from 1, 2, 4, 8,
+    /// … minutes ago, so that a dozen different answers have to be made, whatever is asked. None: from its beginning.
     pub fn from(&self, since: Option<Time>) -> Option<Time> {
-        let from = since?.plus(-OVERLAP).unix().div_euclid(60).saturating_mul(60);
+        let minute = |at: Time| at.unix().div_euclid(60);
+        let (now, asked) = (minute(self.as_of), minute(since?.plus(-OVERLAP)));
+        // What is to come has not ended yet.
+        let back = u64::try_from(now.saturating_sub(asked)).map_or(-1, |back| back.next_power_of_two().cast_signed());
+        let from = now.saturating_sub(back).saturating_mul(60);
         let first = [self.sessions.first(), self.subjects.first()].into_iter().flatten().map(|entry| entry.at).min();
         Some(Time::from_unix(from)).filter(|from| first.is_some_and(|first| first < *from))
     }
@@ -97,4 +101,34 @@ fn hash(id: &str) -> String {
     let mut hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, id.as_bytes()));
     hash.truncate(DIGEST);
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Entry, List};
+    use crate::model::Time;
+
+    #[test]
+    fn whatever_is_asked_few_lists_are_written_and_none_leaves_out_what_was_asked() {
+        let now = 1_800_000_017;
+        let entry = |at| Entry { hash: String::new(), at: Time::from_unix(at) };
+        let list = List {
+            as_of: Time::from_unix(now),
+            sessions: (now - 86_400..=now).step_by(10).map(entry).collect(),
+            subjects: Vec::new(),
+        };
+        let mut beginnings = HashSet::new();
+        for since in (-200_000..200_000).step_by(7).map(|ago| now - ago).chain([0, i64::MIN, i64::MAX]) {
+            let from = list.from(Some(Time::from_unix(since)));
+            beginnings.insert(from);
+            let first = list.sessions(from).first().map_or(i64::MAX, |entry| entry.at.unix());
+            let newer = list.sessions.iter().find(|entry| entry.at.unix() >= since.saturating_sub(60));
+            assert!(newer.is_none_or(|newer| first <= newer.at.unix()), "{since}");
+        }
+        assert!(beginnings.len() < 16, "{}", beginnings.len());
+        let minute_ago = list.from(Some(Time::from_unix(now - 1))).unwrap();
+        assert!(list.sessions(Some(minute_ago)).len() < 30, "who asks often is told little");
+    }
 }
