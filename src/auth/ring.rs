@@ -22,6 +22,8 @@ pub struct Ring {
     entries: Vec<Entry>,
     /// The rows that should be keys and are none.
     broken: Vec<String>,
+    /// The turns of keys that are gone, and when the last token that they may have signed has expired.
+    gone: Vec<(i64, Time)>,
 }
 
 /// A key and the times of one of its turns.
@@ -95,7 +97,21 @@ impl Ring {
             Some(Entry { key, position: row.position, activates_at: row.activates_at, retires_at, forgotten_at })
         });
         let entries = entries.collect();
-        Self { rows, entries, broken }
+        // By the longest life of all: to delete a turn lets the one before it go on until the next, and that one's
+        // tokens have expired by then, too.
+        let longest = rows.iter().map(|row| row.longest_ttl).max().unwrap_or_default();
+        let is_gone = |row: &StoredKey, key: &Option<Key>| row.revoked_at.is_some() || key.is_none();
+        let gone = keys.iter().enumerate().filter(|(_, (row, key))| is_gone(row, key)).filter_map(|(n, (row, _))| {
+            let ended_at = match row.revoked_at {
+                // Its kid is that of its secret: without the row, the secret would make the same key again.
+                Some(_) if row.algorithm() == Some(Algorithm::Hs256) => return None,
+                Some(at) => at.max(row.activates_at),
+                None => keys.iter().skip(n + 1).find(|(row, _)| took_over(row))?.0.activates_at,
+            };
+            Some((row.position, ended_at.plus(longest)))
+        });
+        let gone = gone.collect();
+        Self { rows, entries, broken, gone }
     }
 
     /// Whether these are the rows that it was made of.
@@ -158,10 +174,11 @@ impl Ring {
         self.rows.iter().map(|row| row.longest_ttl).max().unwrap_or(0)
     }
 
-    /// The turns whose tokens had all expired before a moment.
+    /// The turns whose tokens had all expired before a moment. Not those of a secret's key that was revoked.
     pub fn forgotten(&self, before: Time) -> Vec<i64> {
-        let old = self.entries.iter().filter(|entry| entry.forgotten_at.is_some_and(|at| at < before));
-        old.map(|entry| entry.position).collect()
+        let old = self.entries.iter().filter_map(|entry| Some((entry.position, entry.forgotten_at?)));
+        let old = old.chain(self.gone.iter().copied()).filter(|(_, at)| *at < before);
+        old.map(|(position, _)| position).collect()
     }
 
     /// Every turn and where it is in its life. That of a key whose secret is gone has expired.

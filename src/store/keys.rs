@@ -255,7 +255,8 @@ impl Store {
         .await
     }
 
-    /// Deletes turns that ended long ago.
+    /// Deletes turns that ended long ago. A revoked key of a secret stays: whoever sets that secret again would have it
+    /// back.
     ///
     /// # Errors
     /// [`Error`]
@@ -263,9 +264,13 @@ impl Store {
         self.write_aside(move |tx| {
             Box::pin(async move {
                 for position in positions {
-                    sqlx::query!("DELETE FROM signing_keys WHERE position = $1 AND revoked_at IS NULL", position)
-                        .execute(&mut *tx)
-                        .await?;
+                    sqlx::query!(
+                        "DELETE FROM signing_keys
+                         WHERE position = $1 AND (revoked_at IS NULL OR algorithm <> 'HS256')",
+                        position
+                    )
+                    .execute(&mut *tx)
+                    .await?;
                 }
                 Ok(())
             })

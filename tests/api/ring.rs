@@ -2,14 +2,15 @@
 
 use hallpass::{
     app::App,
-    auth::{keys, rotation},
+    auth::{keys, rotation, upkeep},
     model::{Algorithm, By},
     store::{Follower, Revoked},
 };
 
 use super::{
-    app::TestApp,
+    app::{SECRET_KEY, TestApp},
     keys::{EDDSA, HOUR, header, kids, revoke, rotate},
+    secrets::OTHER_KEY,
 };
 
 #[tokio::test]
@@ -133,4 +134,39 @@ async fn keys_that_are_all_revoked_at_once_leave_one_that_signs() {
         let next = app.refresh(&pair.refresh).await;
         assert_eq!(app.verdict(&next.access).await, "ok");
     }
+}
+
+#[tokio::test]
+async fn what_can_verify_nothing_any_more_is_deleted_and_nothing_revoked_comes_back() {
+    const DAY: i64 = 24 * HOUR;
+    let positions =
+        async |app: &TestApp| app.text("SELECT GROUP_CONCAT(position, ',' ORDER BY position) FROM signing_keys").await;
+    let tidy = async |app: &TestApp| upkeep::round(&app.app, app.app.clock.now()).await;
+    // Turn 1 is of a secret that will be gone, turn 2 of the next one, which is revoked; 3 and 4 are keys of their own.
+    let app = TestApp::new().await;
+    app.as_session("john").await;
+    let app = app.restart(&[("SECRET_KEY", OTHER_KEY), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]).await;
+    let hs256 = header(&app.open("john").await.access, "kid");
+    let other = [("SECRET_KEY", OTHER_KEY), ("ALGORITHM", "EdDSA"), ("KEY_ROTATION_DAYS", "0")];
+    let app = app.restart(&other).await;
+    revoke(&app, &hs256).await.unwrap();
+    let pair = app.open("john").await;
+    revoke(&app, &header(&pair.access, "kid")).await.unwrap();
+    assert_eq!(positions(&app).await, "1,2,3,4");
+    let begun = app.app.clock.now();
+    // The longest life of a token, 30 minutes, and a day.
+    app.sleep(HOUR / 2 + DAY);
+    tidy(&app).await;
+    assert_eq!(positions(&app).await, "1,2,3,4", "not a second too early");
+    assert_eq!(app.verdict(&pair.access).await, "invalid_token");
+    app.sleep(1);
+    tidy(&app).await;
+    assert_eq!(positions(&app).await, "2,4");
+    assert!(begun < app.app.clock.now());
+    assert_eq!(app.verdict(&pair.access).await, "invalid_token");
+    app.sleep(400 * DAY);
+    tidy(&app).await;
+    assert_eq!(positions(&app).await, "2,4", "the revoked key of a secret stays revoked");
+    let Err(why) = app.try_restart(&[("SECRET_KEY", OTHER_KEY)]).await.map(drop) else { panic!("started") };
+    assert!(why.to_string().contains("was revoked"), "{why}");
 }

@@ -14,7 +14,7 @@ use super::{
     keys::{EDDSA, header, revoke},
 };
 
-const OTHER_KEY: &str = "Zr5tYq9LmW2xVb7NcJ4hKd8PfGs3AeTuR6iOo1Xy0Qw";
+pub const OTHER_KEY: &str = "Zr5tYq9LmW2xVb7NcJ4hKd8PfGs3AeTuR6iOo1Xy0Qw";
 const HOUR: i64 = 3_600;
 
 #[tokio::test]
