@@ -90,6 +90,26 @@ pub enum OpenError {
         /// What went wrong.
         source: MigrateError,
     },
+    /// There is no room for it.
+    #[error("the disk is full: the database {} cannot be made or brought up to date ({source})", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: MigrateError,
+    },
+    /// Where the file is, SQLite keeps no write-ahead log: its processes share memory there, which networks have not.
+    #[error(
+        "the database {} cannot have a write-ahead log where it is (SQLite takes the journal mode «{mode}»); move it to \
+         a local disk",
+        path.display()
+    )]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead.
+        mode: String,
+    },
 }
 
 impl OpenError {
@@ -114,7 +134,8 @@ pub(super) async fn open(path: &Path) -> Result<Store, OpenError> {
 
     let file = Arc::new(File { place, options: options(path) });
     let mut conn = file.connect().await.map_err(unreadable)?;
-    migrate(path, &mut conn).await?;
+    has_log(path, &mut conn).await?;
+    let conn = migrate(path, &file, conn).await?;
     let pool = readers(file.clone()).connect_with(options(path).read_only(true)).await.map_err(unreadable)?;
     let (memory, notes) = (Arc::new(Memory::default()), Notes::default());
     let writer = Writer::start(file.clone(), conn, memory.clone(), notes.clone());
@@ -315,16 +336,35 @@ async fn judge(path: &Path, conn: &mut SqliteConnection) -> Result<Vec<i64>, Ope
     Ok(applied.into_iter().map(|(version, ..)| version).collect())
 }
 
-/// Two processes may start on one empty file: whoever comes second finds the work done when it looks again.
-async fn migrate(path: &Path, conn: &mut Conn) -> Result<(), OpenError> {
+/// Sees to it that there is a write-ahead log. Where there can be none, SQLite takes another journal and says nothing.
+async fn has_log(path: &Path, conn: &mut Conn) -> Result<(), OpenError> {
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(conn)
+        .await
+        .map_err(|source| OpenError::from_sqlite(path, source))?;
+    if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { path: path.to_owned(), mode }) }
+}
+
+/// Two processes may start on one empty file: whoever comes second finds the work done when it looks again. On a new
+/// connection: when a commit finds the disk full, SQLite has rolled back, and sqlx goes on in a transaction that is none.
+async fn migrate(path: &Path, file: &File, mut conn: Conn) -> Result<Conn, OpenError> {
     let mut tries = MIGRATION_TRIES;
     loop {
         tries -= 1;
-        match run_migrations(conn).await {
-            Ok(()) => return Ok(()),
-            Err(source) if tries == 0 => return Err(OpenError::Migration { path: path.to_owned(), source }),
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        let source = match run_migrations(&mut conn).await {
+            Ok(()) => return Ok(conn),
+            Err(source) => source,
+        };
+        let path = path.to_owned();
+        if is_full(&source) {
+            return Err(OpenError::Full { path, source });
         }
+        if tries == 0 || !may_pass(&source) {
+            return Err(OpenError::Migration { path, source });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(conn);
+        conn = file.connect().await.map_err(|source| OpenError::from_sqlite(&path, source))?;
     }
 }
 
@@ -336,6 +376,7 @@ async fn run_migrations(conn: &mut Conn) -> Result<(), MigrateError> {
 }
 
 const BUSY: i32 = 5;
+const FULL: i32 = 13;
 
 /// SQLite's primary result code, the low byte.
 fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
@@ -345,6 +386,20 @@ fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
 /// Another process holds the lock.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(primary_code) == Some(BUSY)
+}
+
+/// Whether it may be the other process's doing: not what the disk says.
+fn may_pass(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return true };
+    error.as_database_error().is_none_or(|database| is_busy(error) || !is_unavailable(database))
+}
+
+/// There is no room, also not for the memory that the processes share, which is a file, too.
+fn is_full(error: &MigrateError) -> bool {
+    const NO_SHARED_MEMORY: &str = "4874";
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    let database = error.as_database_error();
+    database.is_some_and(|error| primary_code(error) == Some(FULL) || error.code().as_deref() == Some(NO_SHARED_MEMORY))
 }
 
 /// The codes that say that the file itself is wrong.
@@ -361,7 +416,6 @@ pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     const NOMEM: i32 = 7;
     const READONLY: i32 = 8;
     const IOERR: i32 = 10;
-    const FULL: i32 = 13;
     const CANTOPEN: i32 = 14;
     const PROTOCOL: i32 = 15;
     // A file can be mended, or replaced by a backup, without a change to the program.
@@ -370,4 +424,25 @@ pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
             primary_code(error),
             Some(PERM | BUSY | LOCKED | NOMEM | READONLY | IOERR | FULL | CANTOPEN | PROTOCOL)
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions;
+
+    use super::{OpenError, has_log, options};
+
+    #[tokio::test]
+    async fn a_place_without_a_write_ahead_log_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        // Locks by files, as on a network, and no memory to share.
+        let options = options(&path).create_if_missing(true);
+        let mut conn = options.clone().vfs("unix-dotfile").connect().await.unwrap();
+        let refused = has_log(&path, &mut conn).await.unwrap_err();
+        assert!(matches!(&refused, OpenError::NoLog { mode, .. } if mode == "delete"), "{refused}");
+        assert!(refused.to_string().contains("move it to a local disk"), "{refused}");
+        drop(conn);
+        has_log(&path, &mut options.connect().await.unwrap()).await.unwrap();
+    }
 }

@@ -87,6 +87,8 @@ fn refused(error: &OpenError) -> Finding {
         }
         OpenError::Foreign { .. } => "set DATABASE_URL to Hallpass's own file",
         OpenError::Schema { .. } => "run the version that wrote it, or a newer one",
+        OpenError::Full { .. } => "make room",
+        OpenError::NoLog { .. } => "move the database to a local disk",
         _ => "see to it that this user can read and write it, and that nobody keeps it locked",
     };
     Finding::fail("database", error.to_string(), remedy)
