@@ -1,6 +1,6 @@
 //! What the operator is told of a database, without a change to it.
 
-use std::path::Path;
+use std::{fs, path::Path, time::SystemTime};
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -31,9 +31,42 @@ pub struct Examined {
 /// # Errors
 /// Why a start would refuse it.
 pub async fn examine(path: &Path, now: Time) -> Result<Examined, OpenError> {
+    until_still(path, async |is_alone| examine_as(path, is_alone, now).await).await
+}
+
+/// Looks, and looks again if somebody used the file meanwhile. Nothing is locked where nobody is thought to write, so
+/// what was written then may have been read in halves.
+async fn until_still<T>(path: &Path, look: impl AsyncFn(bool) -> T) -> T {
+    let mut tries = TRIES;
+    loop {
+        let before = State::of(path);
+        let found = look(before.is_alone).await;
+        tries -= 1;
+        if !before.is_alone || tries == 0 || State::of(path) == before {
+            return found;
+        }
+    }
+}
+
+/// How often it is looked again, if somebody opens the file and closes it each time.
+const TRIES: usize = 20;
+
+#[derive(PartialEq, Eq)]
+struct State {
+    /// Without a log nobody has it open. To open one that is not in use would make the log and leave it there.
+    is_alone: bool,
+    file: Option<(u64, SystemTime)>,
+}
+
+impl State {
+    fn of(path: &Path) -> Self {
+        let file = fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)));
+        Self { is_alone: !log_of(path).exists(), file: file.ok() }
+    }
+}
+
+async fn examine_as(path: &Path, is_alone: bool, now: Time) -> Result<Examined, OpenError> {
     let unreadable = |source| OpenError::from_sqlite(path, source);
-    // Without a log nobody has it open. To open one that is in use would make the log and leave it there.
-    let is_alone = !log_of(path).exists();
     let looking = SqliteConnectOptions::new().filename(path).read_only(true).immutable(is_alone);
     let mut conn = looking.busy_timeout(PATIENCE).disable_statement_logging().connect().await.map_err(unreadable)?;
     let found = look(path, &mut conn, now).await;
@@ -91,4 +124,40 @@ async fn read(found: &mut Examined, conn: &mut SqliteConnection, now: Time) -> R
                       UNION ALL SELECT MAX(adopted_at) FROM secrets)";
     found.newest = sqlx::query_scalar(newest).fetch_one(&mut *conn).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, fs};
+
+    use super::{TRIES, log_of, until_still};
+
+    #[tokio::test]
+    async fn a_file_that_somebody_uses_meanwhile_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        fs::write(&path, "x").unwrap();
+        let looks = RefCell::new(Vec::new());
+        // What happens during the first look, and how each look was.
+        let look = async |meanwhile: &dyn Fn(usize)| {
+            looks.borrow_mut().clear();
+            until_still(&path, async |is_alone| {
+                looks.borrow_mut().push(is_alone);
+                meanwhile(looks.borrow().len());
+            })
+            .await;
+            looks.borrow().clone()
+        };
+        assert_eq!(look(&|_| ()).await, [true]);
+        let written_and_closed = |n| {
+            if n == 1 {
+                fs::write(&path, "xy").unwrap();
+            }
+        };
+        assert_eq!(look(&written_and_closed).await, [true, true]);
+        let again_and_again = |n| fs::write(&path, "x".repeat(n + 2)).unwrap();
+        assert_eq!(look(&again_and_again).await.len(), TRIES);
+        assert_eq!(look(&|_| fs::write(log_of(&path), "").unwrap()).await, [true, false]);
+        assert_eq!(look(&again_and_again).await, [false], "under SQLite's locks");
+    }
 }
