@@ -1,20 +1,22 @@
 use std::{
     fmt::Write as _,
-    fs::{File, Metadata, OpenOptions},
+    fs::{self, File, Metadata},
     io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::Signal;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, lines::Lines, print::complain};
+use super::{Failure, lines::Lines, print::complain, story};
 use crate::{
     app::App,
     auth::import::{Export, Import, Line, Outcome, Status},
+    store::{Draft, Place},
 };
 
 /// How many lines share a transaction.
@@ -191,13 +193,31 @@ fn say(out: &mut impl Write, text: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Prints every account, or writes a file that is whole or not there.
 pub(super) async fn export(app: &App, output: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = output else { return write(app, &mut io::stdout()).await };
-    // Never over another file, whose mode would stay.
-    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = BufWriter::new(new.map_err(|error| format!("cannot make {}: {error}", path.display()))?);
-    write(app, &mut file).await?;
-    Ok(file.into_inner()?.sync_all()?)
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => format!("{} is there already, and is not written over", path.display()),
+        _ => format!("cannot make {}: {error}", path.display()),
+    };
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()).into());
+    }
+    // A file that may not grow any more (`ulimit -f`) is an error, not the end; and what was begun is removed.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let draft = Draft::beside(path).map_err(failed)?;
+    let mut file = BufWriter::new(draft.file());
+    tokio::select! {
+        written = write(app, &mut file) => {
+            written.map_err(|error| format!("cannot make {}: {}", path.display(), story(error.as_ref())))?;
+        }
+        _ = term.recv() => return Err("broken off; nothing was left behind".into()),
+        _ = interrupt.recv() => return Err("broken off; nothing was left behind".into()),
+    }
+    file.flush().map_err(failed)?;
+    drop(file);
+    Ok(draft.publish(path, Place::Free).map_err(failed)?)
 }
 
 async fn write(app: &App, out: &mut impl Write) -> Result<(), Failure> {
@@ -209,8 +229,12 @@ async fn write(app: &App, out: &mut impl Write) -> Result<(), Failure> {
             serde_json::to_writer(&mut text, record)?;
             text.push(b'\n');
         }
-        if page.is_empty() || !say(out, &text)? {
+        if page.is_empty() {
             return Ok(());
+        }
+        // Unlike a list, of which `head` may take what it wants, it is worth nothing in part.
+        if !say(out, &text)? {
+            return Err("the output was closed before the end: not every account is in it".into());
         }
     }
 }

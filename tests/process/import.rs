@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::program::{SECRET_KEY, Server, command, run, text};
+use super::{
+    database::execute,
+    program::{PASSWORD, SECRET_KEY, Server, command, finish, run, text},
+};
 
 /// Of `correct horse é`, by Python's bcrypt 5.0.0.
 const BCRYPT: &str = "$2b$04$l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS";
@@ -150,6 +153,132 @@ fn who_closes_the_output_does_not_end_the_import() {
     shell.args(["-c", &script]).current_dir(folder.path()).env("SECRET_KEY", SECRET_KEY).env("LOG", "error");
     assert_eq!(text(&shell.output().unwrap().stdout), "1\tadded\tuser0\n");
     assert_eq!(count(folder.path()), 3_000);
+}
+
+fn shell(folder: &Path, script: &str) -> Output {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_hallpass")]).current_dir(folder);
+    shell.env("SECRET_KEY", SECRET_KEY).env("LOG", "error").output().unwrap()
+}
+
+#[test]
+fn an_export_that_is_broken_off_fails_and_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut input = String::new();
+    for n in 0..5_000 {
+        writeln!(input, "{{\"username\": \"user{n}\", \"password_hash\": \"{BCRYPT}\"}}").unwrap();
+    }
+    std::fs::write(folder.join("users.jsonl"), input).unwrap();
+    assert!(shell(folder, "\"$0\" user import users.jsonl > /dev/null").status.success());
+    let left = || {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("out")).collect::<Vec<_>>()
+    };
+    for (script, why) in [
+        // Far more than a pipe holds.
+        ("\"$0\" user export | head -n 1; exit ${PIPESTATUS[0]}", "closed before the end"),
+        ("\"$0\" user export > /dev/full", "No space left"),
+        ("ulimit -S -f 100; \"$0\" user export --output out.jsonl", "cannot make out.jsonl: File too large"),
+        ("\"$0\" user export --output nowhere/out.jsonl", "cannot make nowhere/out.jsonl"),
+    ] {
+        let output = shell(folder, script);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{script}: {said}");
+        assert!(said.contains(why), "{script}: {said}");
+        assert_eq!(left(), Vec::<String>::new(), "{script}");
+    }
+    // Ended while it waits for somebody who keeps the database locked: nothing is left either.
+    let kill = "\"$0\" user export --output out.jsonl & pid=$!
+                until ls out.jsonl* >/dev/null 2>&1 || ! kill -0 $pid 2>/dev/null; do :; done
+                kill -TERM $pid; wait $pid";
+    let output = shell(folder, kill);
+    let is_whole = left() == ["out.jsonl"] && output.status.success();
+    assert!(is_whole || (left().is_empty() && output.status.code() == Some(1)), "{:?} {output:?}", left());
+    // A list is another thing: `head` takes what it wants of it.
+    let listed = shell(folder, "\"$0\" user list | head -n 1; exit ${PIPESTATUS[0]}");
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    // What a kill left is cleared away by the next.
+    std::fs::write(folder.join("out2.jsonl.draft-1-0"), "half").unwrap();
+    assert!(hallpass(folder, &["user", "export", "--output", "out2.jsonl"], "").status.success());
+    assert!(!folder.join("out2.jsonl.draft-1-0").exists());
+    assert_eq!(std::fs::read_to_string(folder.join("out2.jsonl")).unwrap().lines().count(), 5_000);
+}
+
+#[test]
+#[ignore = "needs script, which gives a terminal; make interop runs it"]
+fn on_a_terminal_a_bar_shows_how_far_an_import_is_and_is_gone_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut input = String::new();
+    for n in 0..5_000 {
+        writeln!(input, "{{\"username\": \"user{n}\"}}").unwrap();
+    }
+    std::fs::write(folder.path().join("users.jsonl"), input).unwrap();
+    let drawn = |words: &str| {
+        let line = format!("stty cols 100; '{}' {words} > rows", env!("CARGO_BIN_EXE_hallpass"));
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(folder.path());
+        script.env("SECRET_KEY", SECRET_KEY).env("LOG", "error").env("TERM", "xterm");
+        let output = finish(&mut script, "");
+        assert!(output.status.success(), "{}", text(&output.stdout));
+        text(&output.stdout)
+    };
+    let said = drawn("user import users.jsonl");
+    assert!(
+        said.contains('%') && said.contains(" lines, ") && said.contains("/s") && said.contains(" left"),
+        "{said:?}"
+    );
+    assert!(said.contains('\u{2588}'), "a bar: {said:?}");
+    let lines = |at: &str| at.rsplit_once(' ').map(|(_, count)| count.parse::<u32>().unwrap_or_default());
+    let counts: Vec<u32> = said.split(" lines, ").filter_map(lines).filter(|count| *count > 0).collect();
+    assert!(counts.is_sorted() && counts.last().is_some_and(|count| *count > 1_000), "{counts:?}");
+    // Its line is cleared, and the sum stands there.
+    let (_, end) = said.rsplit_once("\u{1b}[2K").unwrap();
+    assert!(end.contains("5000 added, 0 existed, 0 invalid") && !end.contains('%'), "{end:?}");
+    // Not in what was printed, nor where there is no terminal.
+    let rows = std::fs::read_to_string(folder.path().join("rows")).unwrap();
+    assert!(rows.lines().count() == 5_000 && !rows.contains('\u{1b}') && !rows.contains('%'));
+    let quiet = shell(folder.path(), "\"$0\" user import users.jsonl > /dev/null");
+    assert_eq!(text(&quiet.stderr), "hallpass: 0 added, 5000 existed, 0 invalid\n");
+}
+
+#[tokio::test]
+async fn hashes_above_the_ceilings_are_refused_and_never_computed() {
+    let (salt, tag) = ("c2FsdHNhbHRzYWx0c2FsdA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let bcrypt = &BCRYPT["$2b$04$".len()..];
+    let dear = [
+        format!("$argon2id$v=19$m=262145,t=1,p=1${salt}${tag}"),
+        format!("$argon2id$v=19$m=64,t=17,p=1${salt}${tag}"),
+        format!("argon2$argon2i$v=19$m=4194304,t=1,p=1${salt}${tag}"),
+        format!("$2b$16${bcrypt}"),
+        format!("bcrypt$$2b$31${bcrypt}"),
+        format!("$scrypt$ln=19,r=8,p=1${salt}${tag}"),
+        format!("scrypt$524288$salt$8$1${tag}"),
+        format!("pbkdf2_sha256$4000001$salt${tag}"),
+        format!("$pbkdf2-sha512$2000001${salt}${tag}{tag}"),
+        format!("$fbscrypt$v=1,n=19,r=8,p=1,ss=Bw==,sk={tag}${salt}${tag}"),
+    ];
+    let server = Server::start(&[("HASH_THREADS", "1")]);
+    server.register("john").await;
+    let lines: Vec<Value> =
+        dear.iter().enumerate().map(|(n, hash)| json!({"username": format!("u{n}"), "password_hash": hash})).collect();
+    let path = file(server.folder.path(), &lines);
+    let output = server.run(&["user", "import", &path], "");
+    assert_eq!(output.status.code(), Some(1));
+    for (row, hash) in text(&output.stdout).lines().zip(&dear) {
+        assert!(row.contains("\tinvalid\t") && row.contains("costs more than is allowed"), "{hash}: {row}");
+    }
+    assert_eq!(text(&output.stdout).lines().count(), dear.len());
+    // Past the import, straight into the table: a login is refused, and does not take the memory.
+    let before = server.peak_memory();
+    let own = server.folder.path().to_owned();
+    for hash in &dear {
+        execute(&own, &format!("UPDATE users SET password_hash = '{hash}'"), 1).await;
+        let (status, body) = server.login("john", PASSWORD).await;
+        assert_eq!((status, &body["code"]), (401, &json!("invalid_credentials")), "{hash}");
+    }
+    assert!(server.peak_memory() < before + 64 * 1_024, "{before} {}", server.peak_memory());
+    assert_eq!(server.whole_log().matches("password_hash_unusable").count(), dear.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,15 +5,16 @@
 //! synced, and then given its name: there is a whole one, or none.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{MIGRATOR, OpenError, PATIENCE, inspect, judge, suffixed};
+use super::{
+    super::draft::{Draft, Place},
+    MIGRATOR, OpenError, PATIENCE, inspect, judge, suffixed,
+};
 
 /// What a copy that was made holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,15 +66,6 @@ pub enum CopyError {
     /// Another process has changed the schema meanwhile.
     #[error("another process has migrated the database meanwhile")]
     Overtaken,
-}
-
-/// Whether a copy may take the place of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// It must be free.
-    Free,
-    /// What is there is replaced.
-    Any,
 }
 
 /// How the rows of each table are counted.
@@ -130,9 +122,12 @@ async fn copy(from: &Path, to: &Path, place: Place, applied: Option<&[i64]>) -> 
     let file = |source| CopyError::File { path: to.to_owned(), source };
     let failed = |source| CopyError::Copy { path: to.to_owned(), source };
     let draft = Draft::beside(to).map_err(file)?;
-    vacuum(from, &draft.path).await.map_err(failed)?;
-    let copied = verify(&draft.path, to, applied).await?;
-    draft.publish(to, place)?;
+    vacuum(from, draft.path()).await.map_err(failed)?;
+    let copied = verify(draft.path(), to, applied).await?;
+    draft.publish(to, place).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => CopyError::Exists { path: to.to_owned() },
+        _ => file(source),
+    })?;
     Ok(copied)
 }
 
@@ -191,104 +186,6 @@ async fn check(
         rows.push((table, sqlx::query_scalar(count).fetch_one(&mut *conn).await.map_err(failed)?));
     }
     Ok(Copied { bytes: 0, migration, rows })
-}
-
-/// A file that will have its name when it is whole. Dropped before, it is gone.
-struct Draft {
-    path: PathBuf,
-    /// Locked, so that who clears away what others left lets it be.
-    file: File,
-    is_published: bool,
-}
-
-impl Draft {
-    /// Beside its place, since it can be moved there at once: readable by its owner alone. SQLite takes a file that is
-    /// empty.
-    fn beside(to: &Path) -> io::Result<Self> {
-        let to = std::path::absolute(to)?;
-        sweep(&to);
-        let (mut n, pid) = (0, std::process::id());
-        loop {
-            let path = suffixed(&to, &format!("{DRAFT}{pid}-{n}"));
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => {
-                    let is_ours = file.try_lock().is_ok()
-                        && fs::metadata(&path)
-                            .and_then(|there| Ok((there, file.metadata()?)))
-                            .is_ok_and(|(there, here)| (here.dev(), here.ino()) == (there.dev(), there.ino()));
-                    if is_ours {
-                        return Ok(Self { path, file, is_published: false });
-                    }
-                    // Somebody clears it away.
-                    n += 1;
-                    if n > 100 {
-                        return Err(io::Error::other("the file was replaced"));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && n < 100 => n += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn publish(mut self, to: &Path, place: Place) -> Result<(), CopyError> {
-        let failed = |source| CopyError::File { path: to.to_owned(), source };
-        self.file.sync_all().map_err(failed)?;
-        let taken = || CopyError::Exists { path: to.to_owned() };
-        let moved = match place {
-            Place::Any => fs::rename(&self.path, to),
-            // Unlike a rename, a link does not replace what somebody has put there meanwhile.
-            Place::Free => match fs::hard_link(&self.path, to) {
-                Ok(()) => fs::remove_file(&self.path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
-                // A file system without links.
-                Err(_) if fs::symlink_metadata(to).is_ok() => return Err(taken()),
-                Err(_) => fs::rename(&self.path, to),
-            },
-        };
-        moved.map_err(failed)?;
-        self.is_published = true;
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.is_published {
-            remove(&self.path);
-        }
-    }
-}
-
-/// What is in the name of a file that is not whole yet.
-const DRAFT: &str = ".draft-";
-
-/// SQLite's journal of a draft.
-const JOURNAL: &str = "-journal";
-
-/// Removes a draft, after its journal: by what is left when that is broken off, the rest is found.
-fn remove(draft: &Path) {
-    for path in [suffixed(draft, JOURNAL), draft.to_owned()] {
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Clears away drafts of this file that a process left when it was killed: those that nobody holds.
-fn sweep(to: &Path) {
-    let (Some(folder), Some(name)) = (to.parent(), to.file_name().and_then(|name| name.to_str())) else { return };
-    let prefix = format!("{name}{DRAFT}");
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_draft =
-            entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix) && !name.ends_with(JOURNAL));
-        // Held until it is gone: whoever has just made it must not take it for his own.
-        if is_draft
-            && let Ok(file) = File::open(entry.path())
-            && file.try_lock().is_ok()
-        {
-            remove(&entry.path());
-        }
-    }
 }
 
 #[cfg(test)]
