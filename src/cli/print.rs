@@ -239,6 +239,10 @@ impl<'a> From<&'a (&'a StoredKey, State)> for KeyRow<'a> {
     }
 }
 
+pub(super) fn key(key: &(&StoredKey, State)) -> io::Result<()> {
+    json(&KeyRow::from(key))
+}
+
 pub(super) fn keys(keys: &[(&StoredKey, State)], as_json: bool) -> io::Result<()> {
     let rows: Vec<KeyRow<'_>> = keys.iter().map(KeyRow::from).collect();
     if as_json {

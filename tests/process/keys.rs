@@ -72,6 +72,9 @@ async fn a_new_key_is_published_at_once_and_the_old_one_goes_on_signing() {
     eventually("both are published", async || server.kids().await == [old.clone(), new.clone()]).await;
     assert_eq!(kid(&server.tokens("john").await.access), old);
     assert_eq!(kids_in(&server, "active"), [old]);
+    let made: serde_json::Value = serde_json::from_str(&server.prints(&["keys", "rotate", "--json"])).unwrap();
+    let listed = server.prints_json(&["keys", "list"]);
+    assert!(made["state"] == "pending" && made["algorithm"] == "EdDSA" && listed.contains(&made), "{made}: {listed:?}");
 }
 
 #[tokio::test]
