@@ -1,7 +1,7 @@
 //! What `hallpass doctor` finds, and that it changes nothing.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -11,13 +11,16 @@ use serde_json::Value;
 
 use super::{
     database::execute,
-    program::{SECRET_KEY, Server, run, text},
+    program::{SECRET_KEY, Server, free_port, run, text},
     secrets::OTHER,
 };
 
 /// The exit status, and each finding as `state check: found -> remedy`.
 fn examine(folder: &Path, settings: &[(&str, &str)]) -> (i32, Vec<String>) {
-    let output = run(folder, &["doctor", "--json"], settings, "");
+    // Whoever else runs on this machine may have the usual port.
+    let port = free_port().to_string();
+    let settings = [&[("PORT", port.as_str())], settings].concat();
+    let output = run(folder, &["doctor", "--json"], &settings, "");
     let findings: Vec<Value> =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
     let line = |finding: &Value| {
@@ -68,7 +71,9 @@ async fn it_finds_nothing_to_mend_beside_a_server_and_without_one_and_changes_no
     assert_eq!(examine(server.folder.path(), &[("ALGORITHM", "EdDSA")]).0, 0);
     assert!(contents(server.folder.path()) == before, "something was changed");
 
-    let output = run(server.folder.path(), &["doctor"], &[("PUBLIC_URL", "http://login.example.com")], "");
+    let port = server.port.to_string();
+    let settings = [("PUBLIC_URL", "http://login.example.com"), ("PORT", &port)];
+    let output = run(server.folder.path(), &["doctor"], &settings, "");
     let said = text(&output.stdout);
     assert!(output.status.success(), "a warning is no failure");
     assert!(said.lines().all(|line| ["ok    ", "warn  "].iter().any(|state| line.starts_with(state))), "{said}");
@@ -80,6 +85,7 @@ async fn it_finds_nothing_to_mend_beside_a_server_and_without_one_and_changes_no
 async fn settings_that_cannot_be_used_or_are_not_meant_are_named() {
     let folder = tempfile::tempdir().unwrap();
     finds(folder.path(), &[("PORT", "http")], 1, "fail settings", &["PORT: takes a whole number"]);
+    let open = format!("0.0.0.0:{}", free_port());
     for (settings, code, state, words) in [
         (vec![("RATE_LIMITS", "off")], 0, "warn settings", &["RATE_LIMITS"][..]),
         (vec![("PUBLIC_URL", "https://login.example.com")], 0, "warn addresses", &["TRUSTED_PROXIES is empty"]),
@@ -98,8 +104,13 @@ async fn settings_that_cannot_be_used_or_are_not_meant_are_named() {
             "warn addresses",
             &["go past the proxy"],
         ),
-        (vec![("METRICS_ADDR", "127.0.0.1:8000")], 1, "fail addresses", &["where the server listens"]),
-        (vec![("METRICS_ADDR", "0.0.0.0:9100")], 0, "warn addresses", &["reads the metrics"]),
+        (
+            vec![("PORT", "8000"), ("METRICS_ADDR", "127.0.0.1:8000")],
+            1,
+            "fail addresses",
+            &["where the server listens"],
+        ),
+        (vec![("METRICS_ADDR", &open)], 0, "warn addresses", &["reads the metrics"]),
         (vec![("HASH_THREADS", "1024"), ("ARGON2_MEMORY_KIB", "4194304")], 1, "fail memory", &["4194304 MiB"]),
     ] {
         finds(folder.path(), &settings, code, state, words);
@@ -201,6 +212,80 @@ fn mail_server(
         told
     });
     (port, thread)
+}
+
+#[tokio::test]
+async fn who_listens_where_the_server_is_to_listen_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = |port: u16| vec![("PORT", port.to_string())];
+    let finds = |settings: &[(&str, String)], code, state, words: &[&str]| {
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        finds(folder.path(), &settings, code, state, words);
+    };
+    let free = free_port();
+    finds(&port(free), 0, "ok port", &[&format!("127.0.0.1:{free} is free")]);
+
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let server = Server::start(&[("METRICS_ADDR", &metrics), ("LOG", "error")]);
+    finds(&port(server.port), 0, "ok port", &["Hallpass listens on", &server.port.to_string()]);
+    finds(&[("METRICS_ADDR", metrics.clone())], 0, "ok port", &["Hallpass listens on", &metrics]);
+    // The other way round it is no metrics that answer there.
+    let swapped = [("METRICS_ADDR", format!("127.0.0.1:{}", server.port))];
+    finds(&swapped, 1, "fail port", &["hallpass (process", "change METRICS_ADDR"]);
+
+    // Somebody who says nothing, and somebody who says something else.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let me = format!("(process {})", std::process::id());
+    let silent_port = silent.local_addr().unwrap().port();
+    finds(&port(silent_port), 1, "fail port", &[&me, "change HOST and PORT"]);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in other.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1_024]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    finds(&port(other_port), 1, "fail port", &[&me, "listens on"]);
+    // An address of the documentation (RFC 5737), which no machine has.
+    let elsewhere = [("HOST", "192.0.2.1".to_owned()), ("PUBLIC_URL", "http://login.example.com".to_owned())];
+    finds(&elsewhere, 1, "fail port", &["192.0.2.1", "is no address of this machine", "0.0.0.0 for all"]);
+    assert!(!folder.path().join("hallpass.db").exists());
+}
+
+#[tokio::test]
+async fn the_disk_the_room_and_the_number_of_files_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, lines) = examine(folder.path(), &[]);
+    for check in [" disk: ", " room: ", " files: ", " memory: "] {
+        assert!(lines.iter().any(|line| line.contains(check)), "{check}: {lines:#?}");
+    }
+    // What systems with shared memory have.
+    if let Ok(memory) = tempfile::tempdir_in("/dev/shm") {
+        finds(memory.path(), &[], 0, "warn disk", &["is in memory", "move the database to a disk"]);
+    }
+    let mut limited = std::process::Command::new("sh");
+    let script = "ulimit -n 200; exec \"$0\" doctor --json";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_hallpass")]).current_dir(folder.path()).env_clear();
+    let output = limited.env("SECRET_KEY", SECRET_KEY).env("PORT", free_port().to_string()).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(said.contains("may have 200 files open") && said.contains("LimitNOFILE=4160"), "{said}");
+    assert!(output.status.success(), "a warning is no failure");
+}
+
+#[tokio::test]
+async fn files_beside_the_database_are_for_its_owner_alone_too() {
+    let server = Server::start(&[("LOG", "error")]);
+    server.register("john").await;
+    for file in ["hallpass.db-wal", "hallpass.db-shm"] {
+        let path = server.folder.path().join(file);
+        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o640);
+        finds(server.folder.path(), &[], 1, "fail permissions", &[file, "has mode 640", "chmod 600"]);
+        mode(0o600);
+    }
+    finds(server.folder.path(), &[], 0, "ok permissions", &[]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::Finding;
+use super::{Finding, port};
 use crate::{clock, config::Config, model::Time};
 
 /// How far the clock may be behind what was noted, in seconds: two servers need not agree.
@@ -83,18 +83,23 @@ const MIB: u64 = 1024 * 1024;
 const LEAST_ROOM: u64 = 64 * MIB;
 
 fn room(config: &Config, folder: &Path) -> Option<Finding> {
-    const CHECK: &str = "room";
     let stat = rustix::fs::statvfs(folder).ok()?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let size = fs::metadata(&config.database).map_or(0, |file| file.len());
+    Some(judge_room(free, size))
+}
+
+/// In bytes.
+fn judge_room(free: u64, size: u64) -> Finding {
+    const CHECK: &str = "room";
     let text = format!("{} MiB are free, the database has {} MiB", free / MIB, size / MIB);
-    Some(if free < LEAST_ROOM {
+    if free < LEAST_ROOM {
         Finding::fail(CHECK, text, "make room: writes are refused when there is none")
     } else if free < size.saturating_mul(2) {
         Finding::warn(CHECK, text, "make room: an upgrade keeps a copy of the database")
     } else {
         Finding::ok(CHECK, text)
-    })
+    }
 }
 
 /// A server takes 4,096 connections, and needs some files for itself.
@@ -112,28 +117,123 @@ fn files() -> Finding {
     }
 }
 
+/// What a server takes beside hashing, in MiB: the program itself; accounts, sessions and tokens in use, at most; and
+/// the limits, at most (docs/OPERATIONS.md).
+const PROGRAM: u64 = 32;
+const IN_USE: u64 = 576;
+const LIMITS: u64 = 76;
+
 fn memory(config: &Config) -> Option<Finding> {
-    const CHECK: &str = "memory";
-    let total = total_memory()? / MIB;
     let threads = u64::try_from(config.hash_threads).ok()?;
     let hashing = threads * u64::from(config.argon2.memory_kib) / 1024;
-    let text = format!("{threads} hash threads take {hashing} MiB of {total} MiB");
-    let remedy = "lower HASH_THREADS or ARGON2_MEMORY_KIB";
-    Some(if hashing > total {
-        Finding::fail(CHECK, text, remedy)
-    } else if hashing > total / 2 {
+    let limits = if config.rate_limits { LIMITS } else { 0 };
+    Some(judge_memory(threads, hashing, limits, total_memory(port::server(config))? / MIB))
+}
+
+/// All in MiB.
+fn judge_memory(threads: u64, hashing: u64, limits: u64, total: u64) -> Finding {
+    const CHECK: &str = "memory";
+    let most = PROGRAM + IN_USE + limits + hashing;
+    let text = format!(
+        "of {total} MiB, {threads} hash threads take {hashing} MiB, and what is kept in memory {IN_USE} MiB at most, the \
+         limits {limits} MiB"
+    );
+    if hashing + PROGRAM > total {
+        Finding::fail(CHECK, text, "lower HASH_THREADS or ARGON2_MEMORY_KIB")
+    } else if hashing > total / 2 || most > total {
+        let remedy = "give it more memory, or lower HASH_THREADS or ARGON2_MEMORY_KIB: with very many accounts and \
+                      sessions in use it would be ended";
         Finding::warn(CHECK, text, remedy)
     } else {
         Finding::ok(CHECK, text)
-    })
+    }
 }
 
-/// What this process may have, in bytes: the machine's, or its group's (cgroups, version 2 and 1).
-fn total_memory() -> Option<u64> {
+/// What a process may have, in bytes: the machine's, or the least that its group and the groups around it have. That of
+/// the server, if one runs: a service has a group of its own, and so has a command in a shell.
+fn total_memory(server: Option<u32>) -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok()?;
     let line = machine.lines().find(|line| line.starts_with("MemTotal:"))?;
     let machine = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;
-    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limit = groups.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
-    Some(limit.map_or(machine, |limit| limit.min(machine)))
+    let process = server.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    Some(group_memory(&groups, Path::new("/sys/fs/cgroup")).map_or(machine, |limit| limit.min(machine)))
+}
+
+/// The least limit of these groups (cgroups(7), `/proc/PID/cgroup`) and of all above them, in bytes: version 2, whose
+/// line begins with `0::`, and the memory controller of version 1.
+fn group_memory(groups: &str, mounted: &Path) -> Option<u64> {
+    let limits = groups.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let (root, file) = match controllers {
+            "" => (mounted.to_owned(), "memory.max"),
+            some if some.split(',').any(|name| name == "memory") => (mounted.join("memory"), "memory.limit_in_bytes"),
+            _ => return None,
+        };
+        // In a container the path may be one of the machine's, which is not there: then what is mounted counts.
+        let group = Path::new(path.trim_start_matches('/'));
+        let limit = |group: &Path| fs::read_to_string(root.join(group).join(file)).ok()?.trim().parse::<u64>().ok();
+        group.ancestors().filter_map(limit).min()
+    });
+    limits.min()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{MIB, group_memory, judge_memory, judge_room};
+
+    #[test]
+    fn the_least_limit_of_a_group_and_of_those_around_it_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, limit) in [
+            ("memory.max", "max\n"),
+            ("system.slice/memory.max", "3000\n"),
+            ("system.slice/hallpass.service/memory.max", "4000\n"),
+            ("system.slice/free.service/memory.max", "max\n"),
+            ("user.slice/memory.max", "max\n"),
+            ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory/docker/memory.limit_in_bytes", "5000\n"),
+        ] {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, limit).unwrap();
+        }
+        for (groups, limit) in [
+            ("0::/system.slice/hallpass.service\n", Some(3_000)),
+            ("0::/system.slice/free.service\n", Some(3_000)),
+            ("0::/user.slice\n", None),
+            ("0::/\n", None),
+            ("0::/system.slice/gone.service\n", Some(3_000)),
+            ("12:cpu,cpuacct:/docker\n5:memory:/docker\n", Some(5_000)),
+            ("5:memory:/docker\n0::/system.slice\n", Some(3_000)),
+            ("5:memory:/of-the-machine\n", Some(9_223_372_036_854_771_712)),
+            ("12:cpu:/docker\n", None),
+            ("no line of it\n", None),
+            ("", None),
+        ] {
+            assert_eq!(group_memory(groups, folder.path()), limit, "{groups}");
+        }
+    }
+
+    #[test]
+    fn memory_and_room_are_judged_by_what_may_be_taken() {
+        for (threads, hashing, limits, total, word) in [
+            (2, 38, 76, 4_096, "Ok"),
+            (2, 38, 76, 722, "Ok"),
+            (2, 38, 76, 721, "Warn"),
+            (2, 38, 0, 721, "Ok"),
+            (2, 38, 76, 70, "Warn"),
+            (2, 38, 76, 69, "Fail"),
+            (64, 4_096, 76, 8_000, "Warn"),
+        ] {
+            let found = judge_memory(threads, hashing, limits, total);
+            assert_eq!(format!("{:?}", found.state), word, "{found:?}");
+        }
+        for (free, size, word) in [(64, 0, "Ok"), (63, 0, "Fail"), (200, 100, "Ok"), (199, 100, "Warn")] {
+            let found = judge_room(free * MIB, size * MIB);
+            assert_eq!(format!("{:?}", found.state), word, "{found:?}");
+        }
+    }
 }

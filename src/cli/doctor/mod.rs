@@ -4,6 +4,7 @@
 mod database;
 mod machine;
 mod mail;
+mod port;
 mod settings;
 
 use serde::Serialize;
@@ -83,6 +84,7 @@ async fn examine() -> Vec<Finding> {
         Ok(config) => {
             findings.extend(settings::check(&config));
             findings.extend(settings::addresses(&config));
+            findings.extend(port::check(&config).await);
             let (newest, found) = database::check(&config, now).await;
             findings.extend(found);
             findings.extend(machine::clock(now, newest));
