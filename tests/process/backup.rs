@@ -257,7 +257,6 @@ async fn many_that_start_at_once_keep_one_copy_of_how_it_was() {
 }
 
 #[tokio::test]
-#[ignore = "needs prlimit; make interop runs it"]
 async fn a_disk_that_is_full_refuses_the_start_and_the_database_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     old(folder.path(), 3, 20_000).await;

@@ -1,8 +1,10 @@
 //! The command line, beside a running server.
 
+use std::{io::Write, path::Path, process::Stdio};
+
 use serde_json::Value;
 
-use super::program::{PASSWORD, SECRET_KEY, Server, command, finish, run, text};
+use super::program::{PASSWORD, SECRET_KEY, Server, arguments, command, eventually, finish, run, text};
 
 #[test]
 fn a_secret_is_fresh_and_fit_to_be_one() {
@@ -120,7 +122,7 @@ fn on_a_terminal_it_asks_and_logs_text() {
 }
 
 #[test]
-fn no_secret_stands_in_the_arguments_or_the_environment_of_what_is_printed() {
+fn no_secret_is_printed_or_logged() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["user", "add", "jane"], &[("LOG", "trace")], PASSWORD);
     let all = text(&output.stdout) + &text(&output.stderr);
@@ -128,4 +130,58 @@ fn no_secret_stands_in_the_arguments_or_the_environment_of_what_is_printed() {
     for secret in [PASSWORD, SECRET_KEY, "$argon2id"] {
         assert!(!all.contains(secret), "{all}");
     }
+}
+
+/// What a command's help says of its options, and of those of the commands below it.
+fn options(folder: &Path, words: &[&str]) -> Vec<String> {
+    let help = text(&command(folder, &[words, &["--help"]].concat()).output().unwrap().stdout);
+    let below = help.split_once("Commands:\n").map_or("", |(_, rest)| rest.split_once("\n\n").unwrap().0);
+    // The description of a command may take several lines.
+    let names = below.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = names.map(|line| line.split_whitespace().next().unwrap()).filter(|name| *name != "help");
+    let own = help.split([' ', '\n', ',', '[', '<']).filter(|word| word.starts_with("--"));
+    let own = own.map(|option| format!("{} {option}", words.join(" ")));
+    own.chain(names.flat_map(|name| options(folder, &[words, &[name]].concat()))).collect()
+}
+
+#[test]
+fn no_option_takes_a_secret_since_everybody_reads_the_arguments_of_a_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = options(folder.path(), &[]);
+    for known in ["user add --email", "keys rotate --in", "demo --port", " --version"] {
+        assert!(all.iter().any(|option| option == known), "{known}: {all:?}");
+    }
+    for option in &all {
+        let name = option.rsplit_once("--").unwrap().1;
+        let words = ["pass", "secret", "token", "key", "smtp", "code"];
+        assert!(!words.iter().any(|word| name.contains(word)), "{option}");
+    }
+    for words in [
+        &["user", "add", "jane", "--password", PASSWORD][..],
+        &["user", "add", "jane", PASSWORD],
+        &["user", "set-password", "jane", "--password", PASSWORD],
+        &["user", "set-password", "jane", PASSWORD],
+        &["serve", "--secret-key", SECRET_KEY],
+        &["config", "--smtp-url", "smtp://me:pass@host"],
+    ] {
+        assert_eq!(run(folder.path(), words, &[], "").status.code(), Some(2), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_running_process_shows_of_its_arguments_are_the_words_that_it_was_given() {
+    let server = Server::start(&[("SMTP_URL", "smtp://me:hidden-canary@127.0.0.1:9"), ("MAIL_FROM", "a@example.org")]);
+    server.register("john").await;
+    assert_eq!(server.arguments()[1..], ["serve"]);
+    // A command that waits for its password.
+    let mut add = command(server.folder.path(), &["user", "set-password", "john"]);
+    let mut add = add.env("SECRET_KEY", SECRET_KEY).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut input = add.stdin.take().unwrap();
+    input.write_all(b"eight red ").unwrap();
+    eventually("it runs", async || arguments(add.id()).len() == 4).await;
+    assert_eq!(arguments(add.id())[1..], ["user", "set-password", "john"]);
+    input.write_all(b"lanterns\n").unwrap();
+    drop(input);
+    assert!(add.wait().unwrap().success());
+    assert_eq!(server.login("john", "eight red lanterns").await.0, 200);
 }

@@ -14,6 +14,7 @@ mod keys;
 mod kill;
 mod logs;
 mod metrics;
+mod migrating;
 mod program;
 mod readme;
 mod secrets;

@@ -63,6 +63,12 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// The arguments of a process, as everybody on the machine reads them.
+pub fn arguments(pid: u32) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    text(&bytes).split_terminator('\0').map(str::to_owned).collect()
+}
+
 /// A port that nobody listens on, and that no outgoing connection is given meanwhile: below the ephemeral ones.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -294,6 +300,11 @@ impl Server {
 
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// What everybody on the machine can read of it.
+    pub fn arguments(&self) -> Vec<String> {
+        arguments(self.child.id())
     }
 
     /// Peak memory in KiB.
