@@ -75,7 +75,7 @@ impl Store {
     ) -> Result<Option<Credentials>, Error> {
         // If there is none, a row like those that there are: to read one takes time, and time would tell.
         let row = sqlx::query!(
-            r#"SELECT 1 AS "found!: i64", id AS "id!: UserId", username AS "username!",
+            r#"SELECT CAST(1 AS BIGINT) AS "found!: i64", id AS "id!: UserId", username AS "username!",
                       COALESCE(email, claimed_email) AS "email?: String",
                       email_verified_at AS "email_verified_at?: Time",
                       password_hash AS "password_hash?: PasswordHash", roles AS "roles!: Roles",
@@ -150,7 +150,7 @@ impl Store {
                     r#"INSERT INTO users (id, username, username_key, claimed_email, claimed_email_key, claimed_at,
                                           password_hash, roles, created_at)
                        VALUES ($1, $2, $3, $4, $5,
-                               (SELECT CASE WHEN $5 IS NULL THEN NULL
+                               (SELECT CASE WHEN CAST($5 AS TEXT) IS NULL THEN NULL
                                             WHEN MAX(claimed_at) >= $8 THEN MAX(claimed_at) + 1 ELSE $8 END
                                 FROM users WHERE claimed_email_key = $5),
                                $6, $7, $8)

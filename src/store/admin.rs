@@ -175,7 +175,7 @@ impl Store {
                  AND COALESCE(email_key, claimed_email_key) >= $1
                  AND (COALESCE(email_key, claimed_email_key), id) > ($1, $2)
                  AND COALESCE(email_key, claimed_email_key) < $3
-                 AND ($4 IS NULL OR username_key < $4 OR username_key >= $5)
+                 AND (CAST($4 AS TEXT) IS NULL OR username_key < $4 OR username_key >= $5)
                ORDER BY COALESCE(email_key, claimed_email_key), id LIMIT $6"#,
             from,
             after,
@@ -369,7 +369,7 @@ async fn set_email(
     let row = sqlx::query_scalar!(
         r#"UPDATE users
            SET email = NULL, email_key = NULL, email_verified_at = NULL, claimed_email = $2, claimed_email_key = $3,
-               claimed_at = (SELECT CASE WHEN $3 IS NULL THEN NULL
+               claimed_at = (SELECT CASE WHEN CAST($3 AS TEXT) IS NULL THEN NULL
                                          WHEN MAX(claims.claimed_at) >= $4 THEN MAX(claims.claimed_at) + 1 ELSE $4 END
                              FROM users AS claims WHERE claims.claimed_email_key = $3),
                claim_changed_at = NULL

@@ -26,7 +26,7 @@ impl Store {
                 Audited,
                 r#"SELECT id, at AS "at: Time", event, actor AS "actor: UserId", target, address, request_id, outcome,
                               count, detail
-                       FROM audit WHERE target = $1 AND id < $2 AND (event = $3 OR $3 IS NULL)
+                       FROM audit WHERE target = $1 AND id < $2 AND (event = $3 OR CAST($3 AS TEXT) IS NULL)
                        ORDER BY id DESC LIMIT $4"#,
                 target,
                 before,

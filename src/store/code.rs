@@ -193,9 +193,13 @@ pub(super) async fn void_all(tx: &mut Conn, user_id: &UserId) -> Result<(), Erro
 
 /// Voids what was mailed for an account, but to this address.
 pub(super) async fn void_others(tx: &mut Conn, user_id: &UserId, email_key: Option<&str>) -> Result<(), Error> {
-    sqlx::query!("DELETE FROM codes WHERE user_id = $1 AND ($2 IS NULL OR email_key <> $2)", user_id, email_key)
-        .execute(tx)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM codes WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR email_key <> $2)",
+        user_id,
+        email_key
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

@@ -118,9 +118,11 @@ async fn insert(tx: &mut Conn, newcomer: &Newcomer) -> Result<bool, Error> {
     let done = sqlx::query!(
         "INSERT INTO users (id, username, username_key, email, email_key, email_verified_at, claimed_email,
                             claimed_email_key, claimed_at, password_hash, roles, created_at, disabled_at)
-         VALUES ($1, $2, $3, CASE WHEN $6 IS NOT NULL THEN $4 END, CASE WHEN $6 IS NOT NULL THEN $5 END, $6,
-                 CASE WHEN $6 IS NULL THEN $4 END, CASE WHEN $6 IS NULL THEN $5 END,
-                 CASE WHEN $6 IS NULL AND $5 IS NOT NULL THEN $9 END, $7, $8, $9, $10)
+         VALUES ($1, $2, $3, CASE WHEN CAST($6 AS BIGINT) IS NOT NULL THEN $4 END,
+                 CASE WHEN CAST($6 AS BIGINT) IS NOT NULL THEN $5 END, $6,
+                 CASE WHEN CAST($6 AS BIGINT) IS NULL THEN $4 END, CASE WHEN CAST($6 AS BIGINT) IS NULL THEN $5 END,
+                 CASE WHEN CAST($6 AS BIGINT) IS NULL AND CAST($5 AS TEXT) IS NOT NULL THEN CAST($9 AS BIGINT) END,
+                 $7, $8, $9, $10)
          ON CONFLICT DO NOTHING",
         id,
         name,

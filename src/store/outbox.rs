@@ -238,7 +238,7 @@ pub(super) async fn enqueue(tx: &mut Conn, mail: &NewMail) -> Result<(), Error> 
     sqlx::query!(
         "INSERT INTO outbox (id, kind, user_id, email, email_key, created_at, expires_at, attempts, next_at)
          SELECT $1, $2, $3, $4, $5, $6, $7, 0, $6
-         WHERE (SELECT COUNT(*) FROM (SELECT 1 FROM outbox LIMIT $8)) < $8",
+         WHERE (SELECT COUNT(*) FROM (SELECT 1 FROM outbox LIMIT $8) AS waiting) < $8",
         id,
         kind,
         user_id,
@@ -453,7 +453,7 @@ async fn issue(
 async fn renew(tx: &mut Conn, id: &MailId, stamp: &Stamp) -> Result<Option<(Time, Time)>, Error> {
     let renewed = sqlx::query!(
         r#"UPDATE codes
-           SET link_hash = $2, code_hash = CASE WHEN code_hash IS NOT NULL THEN $3 END,
+           SET link_hash = $2, code_hash = CASE WHEN code_hash IS NULL THEN code_hash ELSE $3 END,
                code_expires_at = CASE WHEN $4 < link_expires_at THEN $4 ELSE link_expires_at END
            WHERE mail_id = $1
            RETURNING link_expires_at AS "link_expires_at!: Time", code_expires_at AS "code_expires_at!: Time""#,

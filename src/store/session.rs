@@ -264,7 +264,7 @@ impl Store {
             Box::pin(async move {
                 let ended = sqlx::query_scalar!(
                     r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-                       WHERE id = $1 AND (user_id = $2 OR $2 IS NULL) AND ended_at IS NULL
+                       WHERE id = $1 AND (user_id = $2 OR CAST($2 AS TEXT) IS NULL) AND ended_at IS NULL
                        RETURNING user_id AS "user_id!: UserId""#,
                     id,
                     user_id,
@@ -367,7 +367,7 @@ pub(super) async fn end_all_of(
 ) -> Result<Vec<SessionId>, Error> {
     let ended = sqlx::query_scalar!(
         r#"UPDATE sessions SET ended_at = $3, refresh_expires_at = $3
-           WHERE user_id = $1 AND (id <> $2 OR $2 IS NULL) AND ended_at IS NULL
+           WHERE user_id = $1 AND (id <> $2 OR CAST($2 AS TEXT) IS NULL) AND ended_at IS NULL
            RETURNING id AS "id!: SessionId""#,
         user_id,
         except,

@@ -138,6 +138,31 @@ async fn every_statement_goes_by_an_index() {
     assert!(count > 40);
 }
 
+/// PostgreSQL does not guess of which type a parameter is that is only asked whether it is NULL, and wants a name for a
+/// subquery that stands for a table.
+#[tokio::test]
+async fn every_statement_is_one_that_postgresql_understands() {
+    let mut count = 0;
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx")).unwrap() {
+        let prepared: Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
+        let query = prepared["query"].as_str().unwrap();
+        for (before, _) in query.match_indices(" IS ").map(|(at, _)| query.split_at(at)) {
+            let operand = before.rsplit([' ', '(']).next().unwrap();
+            assert!(!operand.starts_with('$'), "{operand} has no type: {query}");
+        }
+        for (at, from) in query.match_indices("FROM (") {
+            let mut depth = 0;
+            let end = query[at + from.len() - 1..].find(|c| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                depth == 0
+            });
+            assert!(query[at + from.len() + end.unwrap()..].starts_with(" AS "), "a table without a name: {query}");
+        }
+        count += 1;
+    }
+    assert!(count > 40);
+}
+
 async fn database(folder: &Path) -> (std::path::PathBuf, SqliteConnection) {
     let path = folder.join("test.db");
     let store = Store::open(&path).await.unwrap();
