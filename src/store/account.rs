@@ -11,7 +11,7 @@ use super::{
     session::{end_all_of, last_issue},
 };
 use crate::model::{
-    ADMIN, Account, Credentials, Email, Entry, MailKind, PasswordHash, Roles, SessionId, Time, User, UserId, Username,
+    ADMIN, Account, Email, Entry, MailKind, PasswordHash, Roles, SessionId, Time, User, UserId, Username,
 };
 
 /// An account to be made.
@@ -33,101 +33,7 @@ pub struct NewUser {
     pub created_at: Time,
 }
 
-pub(super) struct Row {
-    pub(super) id: UserId,
-    pub(super) username: String,
-    pub(super) email: Option<String>,
-    pub(super) email_verified_at: Option<Time>,
-    pub(super) password_hash: Option<PasswordHash>,
-    pub(super) roles: Roles,
-    pub(super) created_at: Time,
-    pub(super) disabled_at: Option<Time>,
-    pub(super) last_login_at: Option<Time>,
-}
-
-impl From<Row> for Credentials {
-    fn from(row: Row) -> Self {
-        Self {
-            user: User {
-                id: row.id,
-                username: row.username,
-                email: row.email,
-                email_verified_at: row.email_verified_at,
-                roles: row.roles,
-                created_at: row.created_at,
-                disabled_at: row.disabled_at,
-                last_login_at: row.last_login_at,
-            },
-            password_hash: row.password_hash,
-        }
-    }
-}
-
 impl Store {
-    /// The account that has this canonical name, or has proved this canonical address, and its hash.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn credentials(
-        &self,
-        username_key: Option<&str>,
-        email_key: Option<&str>,
-    ) -> Result<Option<Credentials>, Error> {
-        // If there is none, a row like those that there are: to read one takes time, and time would tell.
-        let row = sqlx::query!(
-            r#"SELECT CAST(1 AS BIGINT) AS "found!: i64", id AS "id!: UserId", username AS "username!",
-                      COALESCE(email, claimed_email) AS "email?: String",
-                      email_verified_at AS "email_verified_at?: Time",
-                      password_hash AS "password_hash?: PasswordHash", roles AS "roles!: Roles",
-                      created_at AS "created_at!: Time", disabled_at AS "disabled_at?: Time",
-                      last_login_at AS "last_login_at?: Time"
-               FROM users WHERE username_key = $1 OR (email_key = $2 AND email_verified_at IS NOT NULL)
-               UNION ALL
-               SELECT 0, '00000000-0000-0000-0000-000000000000', 'somebody', 'somebody@example.org', 0,
-                      '$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
-                      'user', 0, NULL, 0
-               ORDER BY 1 DESC LIMIT 1"#,
-            username_key,
-            email_key
-        )
-        .fetch_optional(self.readers()?)
-        .await?;
-        let found = row.map(|row| {
-            let user = User {
-                id: row.id,
-                username: row.username,
-                email: row.email,
-                email_verified_at: row.email_verified_at,
-                roles: row.roles,
-                created_at: row.created_at,
-                disabled_at: row.disabled_at,
-                last_login_at: row.last_login_at,
-            };
-            (row.found, Credentials { user, password_hash: row.password_hash })
-        });
-        Ok(found.and_then(|(found, credentials)| (found == 1).then_some(credentials)))
-    }
-
-    /// The account with this id, and its hash.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub async fn credentials_by_id(&self, id: &UserId) -> Result<Option<Credentials>, Error> {
-        let row = sqlx::query_as!(
-            Row,
-            r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
-                      email_verified_at AS "email_verified_at: Time",
-                      password_hash AS "password_hash: PasswordHash", roles AS "roles: Roles",
-                      created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
-                      last_login_at AS "last_login_at: Time"
-               FROM users WHERE id = $1"#,
-            id
-        )
-        .fetch_optional(self.readers()?)
-        .await?;
-        Ok(row.map(Credentials::from))
-    }
-
     /// The account with this id, read.
     pub(super) async fn read_account(&self, id: &UserId) -> Result<Option<Arc<Account>>, Error> {
         let mut conn = self.readers()?.acquire().await?;

@@ -1,4 +1,4 @@
-use super::{Conn, Error, Store, account::Row, audit::append, memory::Touched};
+use super::{Conn, Error, Store, audit::append, credentials::Row, memory::Touched};
 use crate::model::{Credentials, Email, Entry, PasswordHash, Roles, Time, UserId, Username};
 
 /// An account that comes from somewhere else.

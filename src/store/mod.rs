@@ -10,6 +10,7 @@ mod account;
 mod admin;
 mod audit;
 mod code;
+mod credentials;
 mod draft;
 mod email;
 mod import;

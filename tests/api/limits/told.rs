@@ -2,10 +2,7 @@
 
 use hallpass::model::MailKind;
 
-use super::{
-    super::app::PASSWORD,
-    address, peopled,
-};
+use super::{super::app::PASSWORD, address, peopled};
 
 #[tokio::test]
 async fn an_owner_is_told_of_a_login_from_elsewhere_that_came_after_too_many_failures() {
