@@ -208,7 +208,7 @@ fn limits(criterion: &mut Criterion, runtime: &Runtime) {
         bencher.iter(|| {
             let (tick, client) = next();
             let mut attempt = limits.login(tick, now, client, "john").unwrap();
-            attempt.identify(&server.user.id).unwrap();
+            assert!(attempt.identify("john", Some(&server.user.id)));
             attempt.succeeded(&server.user);
         });
     });

@@ -150,7 +150,8 @@ impl Limits {
         let Some(tables) = &self.0 else { return Ok(Attempt(None)) };
         tables.from(&tables.passwords, "passwords", tick, client)?;
         let mut begun = Begun::new(tables, tick, now, client);
-        begun.count_at(&Subject::Name(name), &Subject::NameAt(name, client.address.into()))?;
+        let mark = begun.at(&Subject::Name(name), &Subject::NameAt(name, client.address.into()));
+        begun.count(mark).map_err(|wait| too_many("failures", wait, client))?;
         Ok(Attempt(Some(begun)))
     }
 
@@ -163,7 +164,8 @@ impl Limits {
         let Some(tables) = &self.0 else { return Ok(Attempt(None)) };
         tables.from(&tables.passwords, "passwords", tick, client)?;
         let mut begun = Begun::new(tables, tick, now, client);
-        begun.count(tables.marker.mark(&Subject::Own(id.as_str())))?;
+        let mark = tables.marker.mark(&Subject::Own(id.as_str()));
+        begun.count(mark).map_err(|wait| too_many("failures", wait, client))?;
         Ok(Attempt(Some(begun)))
     }
 }
@@ -205,29 +207,28 @@ struct Begun<'a> {
     now: Time,
     client: Client,
     counted: Vec<Counted>,
-    /// Whether the account has not logged in from here, and too many have failed elsewhere.
-    is_doubtful: bool,
+    /// Whether the account has logged in from here.
+    is_known: bool,
 }
 
 impl<'a> Begun<'a> {
     fn new(tables: &'a Tables, tick: Tick, now: Time, client: Client) -> Self {
-        Self { tables, tick: tables.now(tick), now, client, counted: Vec::with_capacity(2), is_doubtful: false }
+        Self { tables, tick: tables.now(tick), now, client, counted: Vec::with_capacity(2), is_known: false }
     }
 
-    fn count(&mut self, mark: Mark) -> Result<(), Error> {
-        let counted = self.tables.failures.count(self.tick, mark);
-        self.counted.push(counted.map_err(|wait| too_many("failures", wait, self.client))?);
+    /// # Errors
+    /// So many ticks until the next.
+    fn count(&mut self, mark: Mark) -> Result<(), u32> {
+        self.counted.push(self.tables.failures.count(self.tick, mark)?);
         Ok(())
     }
 
-    /// Counts by `here` what comes from where the account has logged in, and by `anywhere` what does not: an attack
+    /// What comes from where the account has logged in is counted by `here`, and what does not by `anywhere`: an attack
     /// from elsewhere does not delay the owner.
-    fn count_at(&mut self, anywhere: &Subject, here: &Subject) -> Result<(), Error> {
+    fn at(&mut self, anywhere: &Subject, here: &Subject) -> Mark {
         let here = self.tables.marker.mark(here);
-        let is_known = self.tables.known.has(self.now, here);
-        self.count(if is_known { here } else { self.tables.marker.mark(anywhere) })?;
-        self.is_doubtful = !is_known && self.counted.last().is_some_and(|counted| counted.is_late);
-        Ok(())
+        self.is_known = self.tables.known.has(self.now, here);
+        if self.is_known { here } else { self.tables.marker.mark(anywhere) }
     }
 
     fn give_back(&self) {
@@ -242,20 +243,27 @@ impl<'a> Begun<'a> {
 }
 
 impl Attempt<'_> {
-    /// Counts it for the account that has the name, too: its name and its address have one count between them.
-    ///
-    /// # Errors
-    /// [`Error::TooManyAttempts`]
-    pub fn identify(&mut self, id: &UserId) -> Result<(), Error> {
-        let Some(begun) = &mut self.0 else { return Ok(()) };
-        let network = begun.client.address.into();
-        begun.count_at(&Subject::Account(id.as_str()), &Subject::AccountAt(id.as_str(), network))
+    /// Counts it for the account that has the name, too, if there is one: its name and its address have one count between
+    /// them. False: there were too many. Then no password is judged, and the answer is that to a wrong one: whoever used
+    /// up a name's count, and was told 429 at an address, would know whose that is.
+    pub fn identify(&mut self, name: &str, id: Option<&UserId>) -> bool {
+        let Some(begun) = &mut self.0 else { return true };
+        let account = id.map_or(name, UserId::as_str);
+        let at = Subject::AccountAt(account, begun.client.address.into());
+        let mark = begun.at(&Subject::Account(account), &at);
+        if id.is_none() {
+            // As long as it takes to count. It is not counted: names that nobody has would fill the table twice as fast.
+            std::hint::black_box(begun.tables.failures.is_open(begun.tick, mark));
+            return true;
+        }
+        begun.count(mark).is_ok()
     }
 
     /// Whether its owner should be told of it, if its password is right: it comes after many failures on the account, from
     /// where that has not logged in.
     pub fn is_doubtful(&self) -> bool {
-        self.0.as_ref().is_some_and(|begun| begun.is_doubtful)
+        let Some(begun) = &self.0 else { return false };
+        !begun.is_known && begun.counted.last().is_some_and(|counted| counted.is_late)
     }
 
     /// The password of a login was right: nothing is counted for the account any more, and its address is known.

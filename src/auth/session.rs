@@ -79,10 +79,8 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
         }
         Err(why) => {
             attempt.failed(&why);
-            match why {
-                Error::TooManyAttempts { .. } => app.metrics.login("throttled"),
-                Error::Overloaded => app.metrics.login("overloaded"),
-                _ => {}
+            if matches!(why, Error::Overloaded) {
+                app.metrics.login("overloaded");
             }
             Err(why)
         }
@@ -98,13 +96,11 @@ async fn enter(
     attempt: &mut Attempt<'_>,
 ) -> Result<(Opened, User), Error> {
     let found = name.find(app).await?;
-    if let Some(found) = &found {
-        attempt.identify(&found.user.id)?;
-    }
+    let is_throttled = !attempt.identify(name.key(), found.as_ref().map(|found| &found.user.id));
     let stored = found.as_ref().and_then(|found| found.password_hash.clone());
     let typed = TypedPassword::read(password);
     // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
-    let barred = found.as_ref().is_some_and(|found| found.user.disabled_at.is_some());
+    let barred = is_throttled || found.as_ref().is_some_and(|found| found.user.disabled_at.is_some());
     let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred).await?;
 
     let refused = |reason: &'static str| {
@@ -117,6 +113,7 @@ async fn enter(
         Error::InvalidCredentials
     };
     let outdated = match verdict {
+        _ if is_throttled => return Err(refused("throttled")),
         Verdict::Match { outdated } => outdated,
         Verdict::Barred => return Err(refused("disabled")),
         Verdict::Mismatch => return Err(refused(if found.is_some() { "password" } else { "unknown" })),

@@ -81,6 +81,11 @@ impl Failures {
         self.with(mark, judge).unwrap_or(Err(SECOND))
     }
 
+    /// Whether one more would be counted. Nothing is.
+    pub(super) fn is_open(&self, now: u32, mark: Mark) -> bool {
+        self.with(mark, |cells| cells[0][1].min(cells[1][1]) <= now).unwrap_or_default()
+    }
+
     /// Takes back one that was counted.
     pub(super) fn give_back(&self, counted: Counted) {
         self.with(counted.mark, |cells| {

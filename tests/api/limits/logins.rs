@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use hallpass::auth::limits;
+use hallpass::auth::{audit, limits};
 use poem::{Request, http::Method};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -187,18 +187,51 @@ async fn a_name_and_its_address_have_one_count() {
         }
         assert_eq!(app.login_from(&address(9), names[1], "wrong").await.status, 401);
         let owner = format!("192.0.2.{n}");
+        // The tenth: the right password is not looked at any more, by whichever name.
         for name in names {
-            assert_eq!(app.login_from(&owner, name, PASSWORD).await.throttled(), 30, "{name}");
+            app.login_from(&owner, name, PASSWORD).await.refuses(401, "invalid_credentials", "");
         }
         app.sleep(30);
-        assert_eq!(app.login_from(&owner, "john", PASSWORD).await.status, 200);
+        assert_eq!(app.login_from(&owner, names[1], PASSWORD).await.status, 200);
         // All is forgotten by a success, whichever name was typed before.
         app.sleep(60);
         for n in 0..10 {
             assert_eq!(app.login_from(&address(n), names[0], "wrong").await.status, 401, "{n}");
         }
-        app.login_from(&address(10), names[1], "wrong").await.throttled();
+        assert_eq!(app.login_from(&address(10), names[1], PASSWORD).await.status, 401);
+        app.login_from(&address(10), names[0], PASSWORD).await.throttled();
+        assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM sessions").await, n.to_string());
+        audit::record(&app.app, app.app.clock.now()).await.unwrap();
+        assert_ne!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM audit WHERE outcome = 'throttled'").await, "0");
         app.sleep(DAY);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_used_up_does_not_tell_whose_an_address_is() {
+    let app = peopled().await;
+    let mut sequences = Vec::new();
+    for (n, email) in
+        ["john@example.org", "nobody@example.org", "mallory@example.org", "a@example.org"].iter().enumerate()
+    {
+        app.attack("john", 0).await;
+        app.attack("mallory", 0).await;
+        let mut sequence = Vec::new();
+        for (step, sleep) in [0; 11].into_iter().chain([29, 1, 60, 120]).enumerate() {
+            app.sleep(sleep);
+            let from = address(u16::try_from(1_000 + n * 100 + step).unwrap());
+            // The right one of two of them, as long as it is not looked at.
+            let answer = app.login_from(&from, email, if step < 11 { PASSWORD } else { "wrong" }).await;
+            sequence.push((answer.status, answer.header("retry-after").to_owned(), answer.body_without_id()));
+            if step % 3 == 0 {
+                app.attack("john", 0).await;
+            }
+        }
+        sequences.push((email, sequence));
+        app.sleep(DAY);
+    }
+    for (email, sequence) in &sequences {
+        assert_eq!(*sequence, sequences[1].1, "{email}");
     }
 }
 
