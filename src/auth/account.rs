@@ -161,7 +161,7 @@ pub(super) async fn verify_own(
     let attempt = app.limits.own_password(app.clock.tick(), now, client, &caller.user().id)?;
     match compare_own(app, now, client, caller, password).await {
         Ok(stored) => {
-            attempt.passed();
+            attempt.passed(caller.user());
             Ok(stored)
         }
         Err(why) => {

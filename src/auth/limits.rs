@@ -282,13 +282,14 @@ impl Attempt<'_> {
         begun.tables.note(begun.now, &user.id, names.iter().map(String::as_str), network);
     }
 
-    /// The password of a caller was right.
-    pub fn passed(self) {
+    /// The password of a caller was right: his address is known as after a login.
+    pub fn passed(self, user: &User) {
         let Some(begun) = self.0 else { return };
         begun.give_back();
         for counted in &begun.counted {
             begun.tables.failures.clear(begun.tick, counted.mark);
         }
+        begun.tables.note(begun.now, &user.id, names(user).iter().map(String::as_str), begun.client.address.into());
     }
 
     /// It was refused. What was answered by a look at the password stays counted; by anything else nobody learnt what

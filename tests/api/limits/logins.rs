@@ -164,6 +164,27 @@ async fn the_owner_logs_in_at_once_where_he_has_logged_in_before() {
 }
 
 #[tokio::test]
+async fn who_shows_his_password_in_an_open_session_is_known_where_he_is() {
+    let app = peopled().await;
+    let token = Pair::of(&app.login_from("192.0.2.1", "john", PASSWORD).await).access;
+    for (from, path, body) in [
+        ("192.0.2.11", "/password/change", json!({"current_password": PASSWORD, "new_password": PASSWORD})),
+        ("192.0.2.12", "/email/change", json!({"password": PASSWORD, "email": "john@example.net"})),
+    ] {
+        let mut wrong = body.clone();
+        wrong[body.as_object().unwrap().keys().next().unwrap()] = json!("wrong");
+        assert_eq!(app.post_from("192.0.2.10", path, Some(&token), &wrong).await.status, 403, "{path}");
+        assert!([202, 204].contains(&app.post_from(from, path, Some(&token), &body).await.status), "{path}");
+        app.attack("john", 100).await;
+        app.attack("john@example.org", 200).await;
+        app.login_from("192.0.2.10", "john", PASSWORD).await.throttled();
+        for name in ["john", "john@example.org"] {
+            assert_eq!(app.login_from(from, name, PASSWORD).await.status, 200, "{path} {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_restart_forgets_failures_and_reads_where_accounts_logged_in() {
     let mut app = peopled().await;
     app.login_from("192.0.2.1", "john", PASSWORD).await;
