@@ -109,6 +109,33 @@ async fn a_password_that_is_refused_is_asked_for_again_with_the_rule_that_it_bre
 }
 
 #[tokio::test]
+async fn whoever_tries_too_many_links_is_told_when_to_try_again() {
+    let app = TestApp::with(&[("RATE_LIMITS", "on")]).await;
+    with_address(&app).await;
+    let link = link(&app, "verify").await;
+    for n in 0..10 {
+        let page = if n % 2 == 0 { "/verify" } else { "/reset" };
+        says(
+            &send(&app, page, &format!("token={n}&password=eleven+blue+teapots")).await,
+            400,
+            "This link does not count",
+        );
+    }
+    for page in ["/verify", "/reset"] {
+        let answer = send(&app, page, &format!("token={}&password=eleven+blue+teapots", token(&link))).await;
+        says(&answer, 429, "Not now");
+        assert_eq!((answer.header("retry-after"), answer.header("content-type")), ("6", "text/html; charset=utf-8"));
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let html = answer.text();
+        assert!(html.contains("6 seconds") && html.contains(answer.header("x-request-id")), "{html}");
+        assert!(!html.contains(token(&link)) && !html.contains("too_many"), "{html}");
+    }
+    says(&app.get(&link, None).await, 200, "Confirm your address");
+    app.sleep(6);
+    says(&send(&app, "/verify", &format!("token={}", token(&link))).await, 200, "Your address is confirmed");
+}
+
+#[tokio::test]
 async fn a_link_of_one_page_does_not_count_at_the_other() {
     let app = TestApp::new().await;
     with_address(&app).await;
