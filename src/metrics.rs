@@ -15,8 +15,8 @@ const LOGINS: &[&str] = &["accepted", "password", "unknown", "disabled", "hash",
 /// What becomes of a refresh.
 const REFRESHES: &[&str] = &["rotated", "retried", "reused", "malformed", "unknown", "forged", "ended", "throttled"];
 
-/// What becomes of a mail: it was taken by the mail server, is to be tried again, or was given up.
-const MAILS: &[&str] = &["sent", "failed", "given_up"];
+/// What becomes of a mail: it was taken by the mail server, is to be tried again, was given up, or was one too many.
+const MAILS: &[&str] = &["sent", "failed", "given_up", "throttled"];
 
 /// What is counted.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Metrics {
         let refreshes =
             Labelled::new("hallpass_refreshes_total", "Refreshes, by what became of them.", "outcome", REFRESHES);
         let mails =
-            Labelled::new("hallpass_mails_total", "Attempts to send a mail, by what became of them.", "outcome", MAILS);
+            Labelled::new("hallpass_mails_total", "Mails, each time something became of them.", "outcome", MAILS);
         let gauge = |name, help| IntGauge::new(name, help).map_err(Error::internal);
         let metrics = Self {
             logins: logins?,
@@ -134,6 +134,11 @@ impl Metrics {
     /// A mail could not be sent, and will not be tried again.
     pub fn mail_given_up(&self) {
         self.mails.count("given_up");
+    }
+
+    /// A mail was asked for that is one too many.
+    pub fn mail_throttled(&self) {
+        self.mails.count("throttled");
     }
 
     /// So many mails are to be sent, and the oldest has waited for so many seconds (none: 0).

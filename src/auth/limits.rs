@@ -10,12 +10,15 @@ mod failures;
 mod known;
 mod mark;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use buckets::{Buckets, Rate, SECOND};
 use failures::{Counted, Failures};
 use known::{Known, REMEMBERED};
-use mark::{Mark, Marker, Network, Subject};
+use mark::{Mark, Marker, Network, Site, Subject};
 
 use crate::{
     app::App,
@@ -43,6 +46,14 @@ const MAILS_FROM: Rate = Rate { burst: 10, every: 2 * MINUTE };
 /// Mails to an address: 3, then one an hour.
 const MAILS_TO: Rate = Rate { burst: 3, every: 60 * MINUTE };
 
+/// Mails that are asked for, by whomever and to whomever: 3,600, then one a second. Each costs something, and whoever
+/// commands many addresses can ask for many. A day of it is 86,400 mails: more than a million accounts ask for, fewer
+/// than ruin whoever pays for them.
+const MAILS: Rate = Rate { burst: 3_600, every: SECOND };
+
+/// All the networks of an IPv6 site have so many times what one has: whoever has a /48 has 65,536 of them.
+const SITE: u32 = 16;
+
 /// How many sessions are read at a start, and how many at once.
 const RECALLED: usize = 200_000;
 const PAGE: i64 = 500;
@@ -60,6 +71,9 @@ struct Tables {
     codes: Buckets,
     mails_from: Buckets,
     mails_to: Buckets,
+    mails: Buckets,
+    /// Until when it is not said again that they are used up.
+    told_until: AtomicU32,
     failures: Failures,
     known: Known,
 }
@@ -88,6 +102,9 @@ impl Limits {
             codes: Buckets::new(CODES, 19),
             mails_from: Buckets::new(MAILS_FROM, 19),
             mails_to: Buckets::new(MAILS_TO, 20),
+            // One is enough.
+            mails: Buckets::new(MAILS, 0),
+            told_until: AtomicU32::new(0),
             failures: Failures::new(),
             known: Known::new(),
         }))))
@@ -98,7 +115,7 @@ impl Limits {
     /// # Errors
     /// [`Error::TooManyAttempts`]
     pub fn register(&self, tick: Tick, client: Client) -> Result<(), Error> {
-        self.0.as_ref().map_or(Ok(()), |tables| tables.from(&tables.registrations, "registrations", tick, client))
+        self.0.as_ref().map_or(Ok(()), |tables| tables.by_site(&tables.registrations, "registrations", tick, client))
     }
 
     /// Whether one more refresh token is looked at from this address.
@@ -127,7 +144,20 @@ impl Limits {
 
     /// Whether one more mail may be asked for from this address. The answer to whoever asks is the same.
     pub fn mail_from(&self, tick: Tick, client: Client) -> bool {
-        self.0.as_ref().is_none_or(|tables| tables.from(&tables.mails_from, "mails_from", tick, client).is_ok())
+        self.0.as_ref().is_none_or(|tables| tables.by_site(&tables.mails_from, "mails_from", tick, client).is_ok())
+    }
+
+    /// Whether one more mail may be asked for at all. The answer to whoever asks is the same.
+    pub fn mail(&self, tick: Tick) -> bool {
+        let Some(tables) = &self.0 else { return true };
+        let now = tables.now(tick);
+        let may = tables.mails.take(now, tables.marker.mark(&Subject::All)).is_ok();
+        // Once a minute, or it would be all that is seen in the log.
+        if !may && now >= tables.told_until.load(Ordering::Relaxed) {
+            tables.told_until.store(now.saturating_add(MINUTE), Ordering::Relaxed);
+            tracing::error!(event = "throttled", limit = "mails");
+        }
+        may
     }
 
     /// Whether one more mail of this kind may go to this address, in its canonical form. The answer to whoever asks is the
@@ -148,7 +178,7 @@ impl Limits {
     /// [`Error::TooManyAttempts`]
     pub fn login(&self, tick: Tick, now: Time, client: Client, name: &str) -> Result<Attempt<'_>, Error> {
         let Some(tables) = &self.0 else { return Ok(Attempt(None)) };
-        tables.from(&tables.passwords, "passwords", tick, client)?;
+        tables.by_site(&tables.passwords, "passwords", tick, client)?;
         let mut begun = Begun::new(tables, tick, now, client);
         let mark = begun.at(&Subject::Name(name), &Subject::NameAt(name, client.address.into()));
         begun.count(mark).map_err(|wait| too_many("failures", wait, client))?;
@@ -179,6 +209,14 @@ impl Tables {
     fn from(&self, buckets: &Buckets, limit: &'static str, tick: Tick, client: Client) -> Result<(), Error> {
         let mark = self.marker.mark(&Subject::Address(client.address.into()));
         buckets.take(self.now(tick), mark).map_err(|wait| too_many(limit, wait, client))
+    }
+
+    /// By the address, and by the site that it is in.
+    fn by_site(&self, buckets: &Buckets, limit: &'static str, tick: Tick, client: Client) -> Result<(), Error> {
+        self.from(buckets, limit, tick, client)?;
+        let Some(site) = Site::of(client.address) else { return Ok(()) };
+        let taken = buckets.take_of(SITE, self.now(tick), self.marker.mark(&Subject::Site(site)));
+        taken.map_err(|wait| too_many(limit, wait, client))
     }
 
     /// Notes that an account of these names logged in from here.

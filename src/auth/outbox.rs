@@ -24,7 +24,7 @@ use crate::{
     error::Error,
     mail::{Failure, Mail},
     model::{Client, Email, MailId, MailKind, Purpose, Tick, Time, UserId},
-    store::{Due, NewMail, Notice, Ready, Stamp, Take},
+    store::{Asked, Due, NewMail, Notice, Ready, Stamp, Take},
     templates::{Letter, Values},
 };
 
@@ -54,8 +54,9 @@ const LONGEST: i64 = 30 * 60;
 /// How long somebody who is told of a change is worth telling, in seconds.
 const NOTICE: i64 = 24 * 60 * 60;
 
-/// A mail that somebody asks for, to be put into the table. None: no mail is sent here, or too many were asked for, by
-/// him or for this address. He is told neither.
+/// A mail that somebody asks for, to be put into the table. None: no mail is sent here, or he has asked for too many.
+/// Others may have asked for too many, to this address or at all: then as much is written, and none is sent. He is told
+/// neither, nor does time tell it.
 ///
 /// # Errors
 /// [`Error::Internal`]
@@ -66,13 +67,21 @@ pub(super) fn new(
     kind: MailKind,
     user_id: Option<UserId>,
     email: Email,
-) -> Result<Option<NewMail>, Error> {
+) -> Result<Option<Asked>, Error> {
     let tick = app.clock.tick();
-    if !app.mailer.sends() || !app.limits.mail_from(tick, client) || !app.limits.mail_to(tick, kind, email.as_key()) {
+    if !app.mailer.sends() {
         return Ok(None);
     }
+    if !app.limits.mail_from(tick, client) {
+        app.metrics.mail_throttled();
+        return Ok(None);
+    }
+    if !app.limits.mail_to(tick, kind, email.as_key()) || !app.limits.mail(tick) {
+        app.metrics.mail_throttled();
+        return Ok(Some(Asked::TooMany));
+    }
     let expires_at = now.plus(kind.purpose().map_or(NOTICE, ttl));
-    Ok(Some(NewMail { id: random::id(now)?, kind, user_id, email, created_at: now, expires_at }))
+    Ok(Some(Asked::Mail(NewMail { id: random::id(now)?, kind, user_id, email, created_at: now, expires_at })))
 }
 
 /// What tells of a change. None: no mail is sent here.

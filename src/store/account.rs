@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    Conn, Error, NewMail, Notice, Store,
+    Asked, Conn, Error, Notice, Store,
     audit::append,
     code::void_for_new_password,
     email::proved_address,
@@ -24,7 +24,7 @@ pub struct NewUser {
     /// The address that it claims.
     pub email: Option<Email>,
     /// What is to be mailed to that.
-    pub mail: Option<NewMail>,
+    pub mail: Option<Asked>,
     /// What its password must match. None: it cannot log in yet.
     pub password_hash: Option<PasswordHash>,
     /// What it may do.

@@ -1,5 +1,5 @@
 use super::{
-    Conn, Error, NewMail, Notice, Store,
+    Asked, Conn, Error, Notice, Store,
     audit::append,
     code::{Try, consume, count_try, void_all},
     memory::Touched,
@@ -83,7 +83,7 @@ impl Store {
         verified: PasswordHash,
         session_id: SessionId,
         email: Email,
-        mail: Option<NewMail>,
+        mail: Option<Asked>,
         entry: Entry,
     ) -> Result<bool, Error> {
         self.write_touching(move |tx| {

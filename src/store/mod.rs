@@ -47,7 +47,7 @@ pub use email::Proved;
 pub use import::{Arrival, Newcomer};
 pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use memory::Heard;
-pub use outbox::{Due, NewMail, Notice, Ready, Stamp, Take};
+pub use outbox::{Asked, Due, NewMail, Notice, Ready, Stamp, Take};
 pub use recovery::Recovery;
 pub use refresh::{Check, Current, Outcome, Return};
 pub use revocation::Revocations;

@@ -177,6 +177,43 @@ async fn what_is_under_way_and_what_is_refused_is_seen() {
     eventually("two have gone", async || watched.values().await.get(gone).is_some_and(|count| *count > 1.5)).await;
 }
 
+#[tokio::test]
+async fn what_is_throttled_is_counted() {
+    // Nobody takes the mails: those that are asked for wait.
+    let mail = [("SMTP_URL", "smtp://127.0.0.1:1"), ("MAIL_FROM", "login@example.com")];
+    let watched = Watched::start(&[&[("RATE_LIMITS", "on")][..], &mail].concat());
+    let server = &watched.server;
+    for (path, body, times, refused) in [
+        ("/login", json!({"username": "nobody", "password": "wrong"}), 12, 2),
+        ("/refresh", json!({"refresh_token": "guess"}), 153, 3),
+        ("/email/verify", json!({"token": "guess"}), 14, 4),
+        // Three to it, and ten from here.
+        ("/password/forgot", json!({"email": "jane@example.org"}), 12, 0),
+    ] {
+        let mut throttled = 0;
+        for _ in 0..times {
+            throttled += i32::from(server.post(path, &body).await.0 == 429);
+        }
+        assert_eq!(throttled, refused, "{path}");
+    }
+    let values = watched.values().await;
+    for (name, expected) in [
+        (r#"hallpass_http_refusals_total{code="too_many_attempts"}"#, 9.0),
+        (r#"hallpass_http_requests_total{method="POST",route="/login",status="429"}"#, 2.0),
+        (r#"hallpass_http_requests_total{method="POST",route="/email/verify",status="429"}"#, 4.0),
+        (r#"hallpass_http_requests_total{method="POST",route="/password/forgot",status="202"}"#, 12.0),
+        (r#"hallpass_logins_total{outcome="unknown"}"#, 10.0),
+        (r#"hallpass_logins_total{outcome="throttled"}"#, 2.0),
+        (r#"hallpass_refreshes_total{outcome="malformed"}"#, 150.0),
+        (r#"hallpass_refreshes_total{outcome="throttled"}"#, 3.0),
+        (r#"hallpass_mails_total{outcome="throttled"}"#, 9.0),
+        (r#"hallpass_mails_total{outcome="sent"}"#, 0.0),
+    ] {
+        let value = values.get(name).unwrap_or_else(|| panic!("{name}: {values:#?}"));
+        assert!((value - expected).abs() < 0.5, "{name}: {value} and not {expected}");
+    }
+}
+
 /// The names of metrics in an expression of Prometheus.
 fn names(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

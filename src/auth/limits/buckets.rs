@@ -39,7 +39,17 @@ impl Buckets {
     /// # Errors
     /// It is empty: so many ticks until it is not.
     pub(super) fn take(&self, now: u32, mark: Mark) -> Result<(), u32> {
+        self.take_of(1, now, mark)
+    }
+
+    /// Takes one out of a mark's bucket that is so many times as large, and fills so many times as fast. It is full after
+    /// the same time, which is what a cell holds: so it may share cells with the others.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(super) fn take_of(&self, times: u32, now: u32, mark: Mark) -> Result<(), u32> {
         let Rate { burst, every } = self.rate;
+        let (burst, every) = (burst * times, every / times);
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let [first, second] = &mut *rows;
         let [one, other] = mark.cells(self.size);

@@ -32,8 +32,11 @@ impl Mark {
 pub(super) enum Subject<'a> {
     /// What came from an address.
     Address(Network),
-    /// Mail to somebody.
-    /// Of one kind of mail: what asks for another does not use up this one.
+    /// What came from all the networks of a site.
+    Site(Site),
+    /// All there is.
+    All,
+    /// Mail to somebody, of one kind of mail: what asks for another does not use up this one.
     Recipient(&'static str, &'a str),
     /// What was tried on a name, whether it exists or not.
     Name(&'a str),
@@ -81,11 +84,25 @@ impl From<IpAddr> for Network {
     }
 }
 
+/// Where an IPv6 address is: its first 48 bits, which is what a customer has at most (RFC 6177).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Site(u128);
+
+impl Site {
+    /// None: an IPv4 address tells nothing of its kind.
+    pub(super) fn of(address: IpAddr) -> Option<Self> {
+        match address.to_canonical() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(Self(address.to_bits() >> 80)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashSet, net::IpAddr};
 
-    use super::{Marker, Network, Subject};
+    use super::{Marker, Network, Site, Subject};
 
     #[test]
     fn an_address_is_an_ipv4_one_or_64_bits_of_an_ipv6_one() {
@@ -103,11 +120,28 @@ mod tests {
     }
 
     #[test]
+    fn a_site_is_48_bits_of_an_ipv6_address() {
+        for (one, other, are_same) in [
+            ("2001:db8:1:2::1", "2001:db8:1:ffff::1", true),
+            ("2001:db8:1:2::1", "2001:db8:2:2::1", false),
+            ("2001:db8:1::", "::1", false),
+        ] {
+            let [one_site, other_site] = [one, other].map(|text| Site::of(text.parse::<IpAddr>().unwrap()).unwrap());
+            assert_eq!(one_site == other_site, are_same, "{one} {other}");
+        }
+        for address in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            assert_eq!(Site::of(address.parse().unwrap()), None, "{address}");
+        }
+    }
+
+    #[test]
     fn marks_differ_by_what_is_marked_and_by_key() {
         let network = Network::from(IpAddr::from([127, 0, 0, 1]));
         let marker = Marker::new().unwrap();
         let subjects = [
             Subject::Address(network),
+            Subject::Site(Site(0)),
+            Subject::All,
             Subject::Recipient("reset", "john"),
             Subject::Name("john"),
             Subject::NameAt("john", network),

@@ -89,6 +89,22 @@ async fn one_address_is_64_bits_of_an_ipv6_one() {
 }
 
 #[tokio::test]
+async fn a_site_of_48_bits_has_sixteen_times_as_much() {
+    let app = peopled().await;
+    for n in 0..160 {
+        assert_eq!(app.login_from(&format!("2001:db8:1:{n:x}::1"), &format!("user{n}"), "wrong").await.status, 401);
+    }
+    // Whoever it is, and from whichever of its 65,536.
+    assert_eq!(app.login_from("2001:db8:1:ffff::1", "john", PASSWORD).await.throttled(), 1);
+    assert_eq!(app.login_from("2001:db8:2:ffff::1", "john", PASSWORD).await.status, 200);
+    for n in 0..200 {
+        assert_eq!(app.login_from(&address(n), &format!("nobody{n}"), "wrong").await.status, 401, "IPv4 has none");
+    }
+    app.sleep(1);
+    assert_eq!(app.login_from("2001:db8:1:ffff::1", "john", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
 async fn no_header_makes_another_address_of_a_client() {
     let app = TestApp::with(&[("RATE_LIMITS", "on")]).await;
     let mut statuses = Vec::new();

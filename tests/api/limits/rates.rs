@@ -9,6 +9,7 @@ use super::{
 };
 
 type May<'a> = Box<dyn Fn() -> bool + 'a>;
+type MayFrom<'a> = Box<dyn Fn(&str) -> bool + 'a>;
 
 #[tokio::test]
 async fn accounts_are_made_five_and_then_ten_an_hour_from_an_address() {
@@ -68,6 +69,80 @@ async fn codes_and_mails_have_the_rates_of_the_page() {
     }
     assert!(limits.mail_to(clock.tick(), MailKind::Reset, "jane@example.org"));
     assert!(limits.mail_from(clock.tick(), client("192.0.2.2")));
+    assert_eq!((0..4_000).filter(|_| limits.mail(clock.tick())).count(), 3_600, "of all");
+    app.sleep(1);
+    assert!(limits.mail(clock.tick()) && !limits.mail(clock.tick()));
+}
+
+#[tokio::test]
+async fn a_site_of_48_bits_makes_and_asks_sixteen_times_as_much() {
+    let app = TestApp::with(ON).await;
+    let (limits, tick) = (&app.app.limits, app.app.clock.tick());
+    let rows: [(&str, MayFrom, usize); 3] = [
+        ("registrations", Box::new(|from| limits.register(tick, client(from)).is_ok()), 80),
+        ("mails from", Box::new(|from| limits.mail_from(tick, client(from))), 160),
+        // The others are as wide as a network: what they guard is guarded by itself.
+        ("codes", Box::new(|from| limits.code(tick, client(from)).is_ok()), 400),
+    ];
+    for (what, may, expected) in rows {
+        let let_in = (0..400).filter(|n| may(&format!("2001:db8:1:{n:x}::1"))).count();
+        assert_eq!(let_in, expected, "{what}");
+        assert!(may("2001:db8:2::1") && may("192.0.2.1"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_too_many_for_its_address_costs_as_much_as_one_that_is_sent() {
+    let app = TestApp::with(ON).await;
+    app.own("jane", "jane@example.org").await;
+    let writes = async || app.text("SELECT CAST(writes AS TEXT) FROM probe").await.parse::<i64>().unwrap();
+    let before = writes().await;
+    for n in 0..8 {
+        let body = json!({"email": "jane@example.org"});
+        assert_eq!(app.post_from(&address(n), "/password/forgot", None, &body).await.status, 202);
+        assert_eq!(writes().await - before, i64::from(n).max(2) - 2, "{n}");
+    }
+    assert_eq!(app.mails().await.len(), 3);
+    // By a registration and a change of the address, too.
+    let before = writes().await;
+    let register = async |n: u16| {
+        let body = json!({"username": format!("user{n}"), "password": PASSWORD, "email": "jane@example.org"});
+        assert_eq!(app.post_from(&address(100 + n), "/register", None, &body).await.status, 201);
+    };
+    for n in 0..4 {
+        register(n).await;
+    }
+    let token = app.login("jane").await;
+    let body = json!({"password": PASSWORD, "email": "jane@example.org"});
+    assert_eq!(app.post_from(&address(200), "/email/change", Some(&token), &body).await.status, 202);
+    assert_eq!(writes().await - before, 2 + 1);
+    // Whoever asks for too many knows it himself, and costs nothing.
+    let before = writes().await;
+    for n in 0..20 {
+        let body = json!({"email": format!("nobody{n}@example.org")});
+        assert_eq!(app.post_from(&address(201), "/password/forgot", None, &body).await.status, 202);
+    }
+    assert_eq!(writes().await, before);
+}
+
+#[tokio::test]
+async fn beyond_the_limit_of_all_mails_none_is_sent_and_nobody_is_told() {
+    let app = TestApp::with(ON).await;
+    app.own("jane", "jane@example.org").await;
+    while app.app.limits.mail(app.app.clock.tick()) {}
+    let body = json!({"email": "jane@example.org"});
+    assert_eq!(app.post_from("192.0.2.1", "/password/forgot", None, &body).await.status, 202);
+    assert_eq!(app.mails().await.len(), 0);
+    app.sleep(1);
+    assert_eq!(app.post_from("192.0.2.1", "/password/forgot", None, &body).await.status, 202);
+    assert_eq!(app.mails().await.len(), 1);
+    // What tells of a change is not asked for by strangers, and not limited.
+    while app.app.limits.mail(app.app.clock.tick()) {}
+    let token = app.login("jane").await;
+    let body = json!({"current_password": PASSWORD, "new_password": "nine violet umbrellas"});
+    assert_eq!(app.post("/password/change", &body).await.status, 401);
+    assert_eq!(app.post_from("192.0.2.1", "/password/change", Some(&token), &body).await.status, 204);
+    assert_eq!(app.mails().await.len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The tables in which is counted.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use hallpass::{
     auth::limits::Limits,
@@ -47,6 +47,24 @@ async fn without_limits_nothing_is_counted() {
     for n in 0..40 {
         assert_eq!(app.try_login("nobody", "wrong").await.status, 401, "{n}");
     }
+}
+
+#[test]
+fn that_all_mails_are_used_up_is_logged_once_a_minute() {
+    let limits = Limits::new(true, Tick::from_millis(0)).unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for second in 0..125 {
+            let asked = if second == 0 { 3_600 } else { 5 };
+            let may = (0..asked).filter(|_| limits.mail(Tick::from_millis(1_000 * second))).count();
+            assert_eq!(may, if second == 0 { 3_600 } else { 1 });
+        }
+    });
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let told = log.lines().filter(|line| line.contains("ERROR") && line.contains(r#"limit="mails""#));
+    assert_eq!(told.count(), 3, "{log}");
 }
 
 /// Of this process, in bytes.
