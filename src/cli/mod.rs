@@ -18,6 +18,7 @@ mod user;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -101,6 +102,7 @@ struct Demo {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    leave_no_core();
     match run(Cli::parse().command.unwrap_or(Command::Serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -108,6 +110,14 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A core file would hold keys and passwords, and so would the memory of a process that its user's others may read.
+/// Where the system has no such thing, there is nothing to be done.
+fn leave_no_core() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// What went wrong, and why.

@@ -298,8 +298,9 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &lift]).status().unwrap().success());
     }
 
-    pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    /// What the system says of the process (proc(5)).
+    pub fn of_proc(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
     }
 
     /// What everybody on the machine can read of it.
@@ -318,7 +319,7 @@ impl Server {
     }
 
     fn memory(&self, line: &str) -> u32 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = self.of_proc("status");
         let line = status.lines().find(|found| found.starts_with(line)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }

@@ -141,6 +141,8 @@ async fn without_a_mail_server_it_says_so_and_no_request_fails() {
 async fn what_was_acknowledged_outlives_a_kill() {
     let server = Server::start(&[]);
     server.register("john").await;
+    let (ended, alive) = (server.tokens("john").await, server.tokens("john").await);
+    assert_eq!(server.logout(&ended.access).await, 204);
     let path = server.folder.path().join("hallpass.db");
     server.signal("KILL");
     let again = tempfile::tempdir().unwrap();
@@ -148,6 +150,59 @@ async fn what_was_acknowledged_outlives_a_kill() {
     std::fs::copy(path.with_extension("db-wal"), again.path().join("hallpass.db-wal")).unwrap();
     let server = Server::start_in(again, &[], &[]);
     assert_eq!(server.login("john", PASSWORD).await.0, 200);
+    server.renew(&alive.refresh).await;
+    assert_eq!(server.refresh_refused(&ended.refresh).await, (401, "invalid_refresh_token".to_owned()));
+}
+
+/// What it holds in memory, keys and passwords, is written nowhere when it dies.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn it_leaves_no_core() {
+    let mut shell = std::process::Command::new("sh");
+    let folder = tempfile::tempdir().unwrap();
+    let port = super::program::free_port();
+    shell.args(["-c", "ulimit -S -c unlimited; exec \"$0\" serve", env!("CARGO_BIN_EXE_hallpass")]);
+    shell.current_dir(folder.path()).env_clear().env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string());
+    let mut server = Server::spawn(shell, folder, port);
+    let limits = server.of_proc("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+    server.signal("ABRT");
+    assert!(!std::os::unix::process::ExitStatusExt::core_dumped(&server.wait()));
+}
+
+#[tokio::test]
+#[ignore = "needs setpriv; make interop runs it"]
+async fn it_needs_no_rights_and_writes_nothing_but_its_database() {
+    const NOBODY: u32 = 65_534;
+    let (folder, port) = (tempfile::tempdir().unwrap(), super::program::free_port());
+    let program = folder.path().join("hallpass");
+    std::fs::copy(env!("CARGO_BIN_EXE_hallpass"), &program).unwrap();
+    let mut drop_rights = std::process::Command::new("setpriv");
+    drop_rights.arg("--no-new-privs");
+    if std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).is_ok() {
+        drop_rights.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+        ]);
+    }
+    drop_rights.arg(&program).arg("serve").current_dir(folder.path()).env_clear();
+    drop_rights.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string());
+    let mut server = Server::spawn(drop_rights, folder, port);
+    let status = server.of_proc("status");
+    let field = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1);
+    assert_ne!(field("Uid:"), Some("0"));
+    assert_eq!((field("NoNewPrivs:"), field("CapEff:")), (Some("1"), Some("0000000000000000")));
+    server.register("john").await;
+    server.stop();
+    let names = std::fs::read_dir(server.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    // Its output goes into two files of the test.
+    assert_eq!(names, ["hallpass", "hallpass.db", "log", "out"]);
 }
 
 #[tokio::test]
