@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn length_is_counted_in_code_points() {
-        assert!(check(&"\u{1f600}".repeat(14)).is_err());
+        assert!(check(&"\u{1f600}".repeat(14)).is_err() && check(&"\u{1f600}".repeat(15)).is_ok());
         for (text, verdict) in [
             ("fourteen chars", Err(InvalidPassword::TooShort(15))),
             ("exactly fifteen", Ok(())),

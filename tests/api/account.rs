@@ -4,7 +4,7 @@ use hallpass::{
     auth::account,
     model::{By, MailKind},
 };
-use poem::http::Method;
+use poem::{Request, http::Method};
 use serde_json::json;
 
 use super::app::{PASSWORD, TestApp};
@@ -90,6 +90,86 @@ async fn what_cannot_be_an_account_is_refused_and_named() {
     let answer = app.post("/register", &json!({"username": "root", "password": "", "email": ""})).await;
     assert_eq!(answer.invalid().len(), 3, "all that is wrong is named at once");
     assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM users").await, "0");
+}
+
+#[tokio::test]
+async fn no_way_to_set_a_password_takes_a_common_one() {
+    const LIST: &str = include_str!("../../src/auth/common-passwords.txt");
+    let app = TestApp::new().await;
+    app.own("jane", "jane@example.org").await;
+    app.sql("UPDATE users SET roles = 'user admin'").await;
+    let (token, proof) = (app.login("jane").await, app.forgot("jane@example.org").await.link());
+    let long: Vec<&str> = LIST.lines().filter(|entry| entry.chars().count() >= 15).collect();
+    assert!(long.len() >= 3_000);
+    for (n, password) in long.iter().step_by(4).enumerate() {
+        let answer = app.post("/register", &json!({"username": "john", "password": password})).await;
+        assert_eq!(answer.invalid(), ["/password: is among the most common passwords"], "{password}");
+        if !n.is_multiple_of(100) {
+            continue;
+        }
+        let change = json!({"current_password": PASSWORD, "new_password": password});
+        let add = json!({"username": "john", "password": password});
+        for (answer, pointer) in [
+            (app.call(Method::POST, "/password/change", &token, Some(&change)).await, "/new_password"),
+            (app.reset(&proof, password).await, "/new_password"),
+            (app.call(Method::POST, "/admin/users", &token, Some(&add)).await, "/password"),
+        ] {
+            assert_eq!(answer.invalid(), [format!("{pointer}: is among the most common passwords")], "{password}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_at_sign_of_another_width_makes_neither_a_name_nor_an_address() {
+    let app = TestApp::new().await;
+    app.own("jane", "jane@b.example").await;
+    app.sql("UPDATE users SET roles = 'user admin'").await;
+    let token = app.login("jane").await;
+    let odd = "jane\u{ff20}b.example";
+    let (name, email) = (json!({"username": odd, "password": PASSWORD}), json!({"email": odd}));
+    let both = json!({"username": "john", "password": PASSWORD, "email": odd});
+    let path = format!("/admin/users/{}", app.text("SELECT id FROM users").await);
+    for answer in [
+        app.post("/register", &name).await,
+        app.post("/register", &both).await,
+        app.post("/password/forgot", &email).await,
+        app.post("/email/resend", &email).await,
+        app.change_email(&token, PASSWORD, odd).await,
+        app.call(Method::POST, "/admin/users", &token, Some(&name)).await,
+        app.call(Method::POST, "/admin/users", &token, Some(&both)).await,
+        app.call(Method::PATCH, &path, &token, Some(&email)).await,
+    ] {
+        answer.refuses(422, "validation_failed", "");
+    }
+    assert_eq!(app.try_login("jane@b.example", PASSWORD).await.status, 200);
+    app.try_login(odd, PASSWORD).await.refuses(401, "invalid_credentials", "");
+}
+
+#[tokio::test]
+async fn whose_account_it_is_the_token_alone_says() {
+    let app = TestApp::new().await;
+    let (jane, token) = app.as_user("jane").await;
+    let (john, _) = app.as_user("john").await;
+    let id = john["id"].as_str().unwrap();
+    for query in [format!("user_id={id}"), format!("sub={id}"), "username=john".to_owned()] {
+        let request =
+            Request::builder().uri_str(format!("/me?{query}")).header("authorization", format!("Bearer {token}"));
+        let request =
+            request.header("x-user-id", id).header("x-forwarded-user", "john").header("x-remote-user", "john");
+        assert_eq!(app.send(request.finish()).await.json(), jane, "{query}");
+    }
+    for member in ["user_id", "id", "sub", "username"] {
+        for (path, mut body) in [
+            ("/password/change", json!({"current_password": PASSWORD, "new_password": "eight blue lanterns"})),
+            ("/me/delete", json!({"password": PASSWORD})),
+            ("/email/change", json!({"password": PASSWORD, "email": "jane@example.org"})),
+        ] {
+            body[member] = json!(if member == "username" { "john" } else { id });
+            let answer = app.call(Method::POST, path, &token, Some(&body)).await;
+            assert_eq!(answer.invalid(), [": has a member that the operation does not know"], "{path} {member}");
+        }
+    }
+    assert_eq!(app.try_login("john", PASSWORD).await.status, 200);
 }
 
 #[tokio::test]

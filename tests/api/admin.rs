@@ -133,6 +133,39 @@ async fn nobody_else_may_and_an_admin_only_as_long_as_he_is_one() {
 }
 
 #[tokio::test]
+async fn no_spelling_of_a_path_leads_past_the_guard() {
+    let app = TestApp::new().await;
+    let john = app.as_session("john").await;
+    for path in [
+        "/admin/users/",
+        "/admin//users",
+        "//admin/users",
+        "/admin/./users",
+        "/admin/users/.",
+        "/protected/../admin/users",
+        "/admin/users/../users",
+        "/admin%2Fusers",
+        "/%61dmin/users",
+        "/admin/%75sers",
+        "/Admin/Users",
+        "/admin/users.",
+        "/admin/users;x",
+        "/admin/users%00",
+        "/admin/users%20",
+        "/admin\\users",
+        "/admin/users?x#y",
+        "/livez/../admin/users",
+        "/admin/audit/",
+        "/admin/%61udit",
+    ] {
+        for (token, statuses) in [(None, [401, 404]), (Some(john.access.as_str()), [403, 404])] {
+            let answer = app.get(path, token).await;
+            assert!(statuses.contains(&answer.status), "{path}: {}", answer.status);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_admin_makes_accounts() {
     let app = TestApp::new().await;
     let (alice, pair) = as_admin(&app, "alice").await;

@@ -196,7 +196,14 @@ impl TestApp {
         }
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
-        assert!(!answer.headers.contains_key("server"));
+        for name in ["server", "x-powered-by", "set-cookie"] {
+            assert!(!answer.headers.contains_key(name), "{status} with {name}");
+        }
+        let is_public = ["/openapi.json", "/docs", "/.well-known/jwks.json", "/.well-known/revocations"];
+        assert!(
+            is_public.contains(&path.as_str()) || answer.header("cache-control") == "no-store",
+            "{status} at {path}"
+        );
         let is_page = ["/verify", "/reset"].contains(&path.as_str());
         assert!(!is_page || answer.header("content-type") == "text/html; charset=utf-8", "{status} at {path}");
         if status >= 400 && !head && !is_page {

@@ -1,5 +1,6 @@
 //! Which tokens reach a protected route.
 
+use hallpass::error::Error;
 use poem::{Request, http::Method};
 use serde_json::{Value, json};
 
@@ -141,10 +142,24 @@ async fn the_header_is_ours_and_nothing_in_it_is_critical() {
         let what = format!("{name} = {value:?}");
         refuses(&app, &sign(&change(&good, name, value), &claims), "invalid_token", &what).await;
     }
-    // A key that the token brings along verifies nothing.
-    let own = change(&good, "jwk", Some(jwk));
-    let token = sign_with("\0\0\0", own.to_string(), claims.to_string());
-    refuses(&app, &token, "invalid_token", "jwk").await;
+    // A key that the token brings along verifies nothing, and nobody is asked for one.
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let url = json!(format!("http://{}/keys", elsewhere.local_addr().unwrap()));
+    for (name, value) in [
+        ("jwk", jwk),
+        ("jku", url.clone()),
+        ("x5u", url.clone()),
+        ("x5c", json!(["AAAA"])),
+        ("x5t", json!("AAAA")),
+        ("x5t#S256", json!("AAAA")),
+        ("kid", url),
+    ] {
+        let own = change(&good, name, Some(value));
+        let token = sign_with("\0\0\0", own.to_string(), claims.to_string());
+        refuses(&app, &token, "invalid_token", name).await;
+    }
+    assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[tokio::test]
@@ -277,6 +292,22 @@ async fn a_token_comes_in_one_authorization_header_and_nowhere_else() {
     }
     app.get(&format!("/protected?access_token={token}"), None).await.refuses(401, "not_authenticated", "");
     refuses(&app, &format!("{token} x"), "invalid_token", "junk after the token").await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_ours_is_refused_without_a_look_anywhere() {
+    let app = TestApp::new().await;
+    let (_, token) = app.as_user("john").await;
+    let (header, claims) = (parts(&token).0, claims(&token));
+    app.app.store.close().await;
+    for kid in ["x", "../../etc/passwd", "' OR 1=1 --", "https://evil.example/keys"] {
+        let forged = sign(&change(&header, "kid", Some(json!(kid))), &claims);
+        // Not by the server, which wants to know first whether a key was revoked elsewhere.
+        let verified = app.app.tokens.verify(app.app.clock.now(), &forged).map(drop);
+        assert!(matches!(verified, Err(Error::InvalidToken)), "{kid}: {verified:?}");
+    }
+    assert!(app.app.tokens.verify(app.app.clock.now(), &token).is_ok());
+    app.get("/protected", Some(&token)).await.refuses(503, "storage_unavailable", "");
 }
 
 #[tokio::test]

@@ -109,6 +109,49 @@ async fn what_is_no_json_differs_from_json_that_is_not_wanted() {
 }
 
 #[tokio::test]
+async fn credentials_come_in_the_body_alone() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    let path = format!("/login?username=john&password={}", PASSWORD.replace(' ', "+"));
+    for (body, status) in [("", 400), ("{}", 422), (r#"{"username":"john"}"#, 422)] {
+        assert_eq!(app.post_text(&path, "application/json", body).await.status, status, "{body}");
+    }
+    let basic = Request::builder().method(Method::POST).uri_str("/login").content_type("application/json");
+    let basic = basic.header("authorization", "Basic am9objpzZXZlbiBncmVlbiBsYW50ZXJucw==").body("{}");
+    assert_eq!(app.send(basic).await.status, 422);
+}
+
+#[tokio::test]
+async fn the_method_is_that_of_the_request_line() {
+    let app = TestApp::new().await;
+    let (_, token) = app.as_user("john").await;
+    for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
+        let request = Request::builder().method(Method::GET).uri_str("/sessions?_method=DELETE").header(name, "DELETE");
+        let answer = app.send(request.header("authorization", format!("Bearer {token}")).finish()).await;
+        assert!(answer.status == 200 || answer.status == 422, "{}", answer.status);
+        assert_eq!(app.verdict(&token).await, "ok", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_somebodys_own_is_neither_compressed_nor_kept() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    let body = json!({"username": "john", "password": PASSWORD}).to_string();
+    let login = Request::builder().method(Method::POST).uri_str("/login").content_type("application/json");
+    let login = app.send(login.header("accept-encoding", "gzip, br, deflate").body(body)).await;
+    // A secret beside what somebody else chose, compressed, is told by its length (BREACH).
+    assert_eq!((login.status, login.header("content-encoding")), (200, ""));
+    let token = login.json()["access_token"].as_str().unwrap().to_owned();
+    for tag in ["*", "\"x\"", "W/\"x\""] {
+        let me = Request::builder().uri_str("/me").header("authorization", format!("Bearer {token}"));
+        let me = me.header("if-none-match", tag).header("if-modified-since", "Mon, 23 Nov 2026 10:00:00 GMT");
+        let me = app.send(me.header("accept-encoding", "gzip").finish()).await;
+        assert_eq!((me.status, me.header("etag"), me.header("content-encoding")), (200, "", ""), "{tag}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_read_to_16_kib_and_no_further() {
     let app = TestApp::new().await;
     let form = |length: usize| {

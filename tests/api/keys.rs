@@ -1,5 +1,6 @@
 //! Signing keys: switched, rotated, revoked.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass::{
     app::BuildError,
     auth::{rotation, upkeep},
@@ -44,7 +45,10 @@ async fn a_token_is_signed_with_a_key_that_is_published_and_nothing_more_of_it()
         let pair = app.as_session("john").await;
         assert_eq!(header(&pair.access, "alg"), algorithm);
         let answer = app.get("/.well-known/jwks.json", None).await;
+        assert!(answer.header("content-type").starts_with("application/json"));
         assert_eq!(answer.header("cache-control"), "public, max-age=300");
+        let kept: i64 = answer.header("cache-control").rsplit('=').next().unwrap().parse().unwrap();
+        assert!(kept <= rotation::LEAD, "who keeps the keys has the next one before it signs");
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         let keys = published(&app).await;
         let mut names: Vec<&String> = keys[0].as_object().unwrap().keys().collect();
@@ -90,6 +94,64 @@ async fn the_key_of_a_kid_fixes_the_algorithm() {
     for kid in [json!("x"), json!(""), json!(1), json!("../../etc/passwd"), json!("' OR 1=1 --")] {
         let token = sign(&change(&good, "kid", Some(kid.clone())), &claims);
         assert_eq!(app.verdict(&token).await, "invalid_token", "{kid}");
+    }
+}
+
+/// The order of the group (RFC 8032, section 5.1), the lowest byte first.
+const L: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// The order of the curve (SEC 2, section 2.4.2), the highest byte first.
+const N: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7,
+    0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+#[tokio::test]
+async fn a_signature_has_one_length_and_numbers_within_the_order() {
+    for algorithm in ["EdDSA", "ES256"] {
+        let app = TestApp::with(&[("ALGORITHM", algorithm)]).await;
+        let token = app.as_session("john").await.access;
+        let (message, text) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(text).unwrap();
+        assert_eq!(signature.len(), 64);
+        let (first, second) = signature.split_at(32);
+        let mut carry = 0;
+        // The same number to whoever does not look whether it is below the order.
+        let above: Vec<u8> = second
+            .iter()
+            .zip(L)
+            .map(|(one, other)| {
+                carry += u16::from(*one) + u16::from(other);
+                let byte = (carry & 0xff) as u8;
+                carry >>= 8;
+                byte
+            })
+            .collect();
+        let integer = |number: &[u8]| [&[2, 33, 0], number].concat();
+        for (what, forged) in [
+            ("empty", Vec::new()),
+            ("a byte short", signature[..63].to_vec()),
+            ("a byte more", [&signature[..], &[0]].concat()),
+            ("a byte before", [&[0], &signature[..]].concat()),
+            ("as DER", [&[0x30, 70][..], &integer(first), &integer(second)].concat()),
+            ("halves in the other order", [second, first].concat()),
+            ("zeros", vec![0; 64]),
+            ("ones", vec![0xff; 64]),
+            ("first is 0", [&[0; 32], second].concat()),
+            ("second is 0", [first, &[0; 32]].concat()),
+            ("first is the order", [&N, second].concat()),
+            ("second is the order", [first, if algorithm == "EdDSA" { &L } else { &N }].concat()),
+            ("second and the order", [first, &above].concat()),
+            ("a bit of the first", [&[first[0] ^ 1], &signature[1..]].concat()),
+            ("a bit of the second", [&signature[..63], &[signature[63] ^ 1]].concat()),
+        ] {
+            let token = format!("{message}.{}", base64url(forged));
+            assert_eq!(app.verdict(&token).await, "invalid_token", "{algorithm}: {what}");
+        }
+        assert_eq!(app.verdict(&token).await, "ok");
     }
 }
 

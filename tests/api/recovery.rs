@@ -182,6 +182,35 @@ async fn without_what_was_mailed_no_password_is_set() {
 }
 
 #[tokio::test]
+async fn each_kind_of_token_opens_what_it_is_for_and_nothing_else() {
+    let app = TestApp::new().await;
+    app.own("jane", "jane@example.org").await;
+    let pair = app.open("jane").await;
+    assert_eq!(app.change_email(&pair.access, PASSWORD, "new@example.org").await.status, 202);
+    let verify = app.mail().await;
+    let mail = app.forgot("jane@example.org").await;
+    let (access, refresh) = (&pair.access, &pair.refresh);
+    for token in [refresh, &verify.token, &verify.code, &mail.token, &mail.code] {
+        app.get("/me", Some(token)).await.refuses(401, "invalid_token", "Invalid token");
+    }
+    for token in [access, &verify.token, &mail.token] {
+        app.try_refresh(token).await.refuses(401, "invalid_refresh_token", "");
+        let logout = app.post("/logout", &json!({"refresh_token": token})).await;
+        logout.refuses(401, "invalid_token", "Invalid token");
+    }
+    for token in [access, refresh, &mail.token] {
+        app.post("/email/verify", &json!({"token": token})).await.refuses(INVALID.0, INVALID.1, INVALID.2);
+    }
+    for token in [access, refresh, &verify.token] {
+        refused(&app, &json!({"token": token})).await;
+    }
+    // Each at its own.
+    assert_eq!(app.verdict(access).await, "ok");
+    app.refresh(refresh).await;
+    reset(&app, &mail.link()).await;
+}
+
+#[tokio::test]
 async fn the_rules_for_passwords_hold_and_cost_no_try() {
     let app = TestApp::with(&[("PUBLIC_URL", "https://login.example.com")]).await;
     app.own("jane.from.the.shop", "jane.of.the.lake@example.org").await;

@@ -7,7 +7,7 @@ use hallpass::{
 };
 use serde_json::json;
 
-use super::app::{PASSWORD, START, TestApp};
+use super::app::{CHEAP, PASSWORD, Pair, START, TestApp};
 
 const REFUSED: (u16, &str, &str) = (401, "invalid_credentials", "Invalid username or password");
 
@@ -39,6 +39,48 @@ async fn the_life_of_a_token_is_a_setting() {
     let (_, claims) = super::forge::parts(body["access_token"].as_str().unwrap());
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!("https://login.example.com"), &json!("shop")));
     assert_eq!((&body["expires_in"], &claims["exp"]), (&json!(300), &json!(START + 300)));
+}
+
+#[tokio::test]
+async fn each_login_is_a_session_of_its_own_whatever_the_client_brings() {
+    let app = TestApp::new().await;
+    let first = app.as_session("john").await;
+    let form = json!({"username": "john", "password": PASSWORD});
+    for member in ["sid", "session_id", "jti", "refresh_token"] {
+        let mut form = form.clone();
+        form[member] = json!(first.sid());
+        app.post("/login", &form).await.refuses(422, "validation_failed", "");
+    }
+    let request = poem::Request::builder().method(poem::http::Method::POST).content_type("application/json");
+    let request = request.uri_str(format!("/login?sid={}", first.sid())).header("x-session-id", first.sid());
+    let request = request.header("authorization", format!("Bearer {}", first.access));
+    let request = request.header("cookie", format!("sid={}; session={}", first.sid(), first.sid()));
+    let second = Pair::of(&app.send(request.body(form.to_string())).await);
+    let jti = |pair: &Pair| super::forge::parts(&pair.access).1["jti"].clone();
+    assert!(first.sid() != second.sid() && jti(&first) != jti(&second) && first.refresh != second.refresh);
+    app.delete(&format!("/sessions/{}", first.sid()), &second.access).await;
+    assert_eq!(app.verdict(&first.access).await, "session_ended");
+    assert_eq!(app.verdict(&second.access).await, "ok");
+}
+
+/// On the one thread of this test, a hash there would be all that is done.
+#[tokio::test]
+async fn others_are_answered_while_a_password_is_hashed() {
+    let slow = Cost { memory_kib: 65_536, iterations: 16, parallelism: 1 };
+    let app = TestApp::at(tempfile::tempdir().unwrap(), &[("HASH_THREADS", "1")], CHEAP).await;
+    let (_, token) = app.as_user("john").await;
+    let app = std::sync::Arc::new(TestApp::at(app.close().await, &[("HASH_THREADS", "1")], slow).await);
+    let login = tokio::spawn({
+        let app = app.clone();
+        async move { app.try_login("nobody", PASSWORD).await.status }
+    });
+    for _ in 0..20 {
+        for path in ["/livez", "/.well-known/jwks.json", "/protected"] {
+            assert_eq!(app.get(path, Some(&token)).await.status, 200, "{path}");
+        }
+    }
+    assert!(!login.is_finished(), "they were answered before it");
+    assert_eq!(login.await.unwrap(), 401);
 }
 
 #[tokio::test]

@@ -290,6 +290,19 @@ async fn a_full_disk_takes_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn the_log_is_written_back_while_it_is_written() {
+    let app = TestApp::new().await;
+    let store = &app.app.store;
+    write(store, "CREATE TABLE notes (bytes BLOB NOT NULL) STRICT").await.unwrap();
+    // 200 MiB in all, by 100 commits.
+    for _ in 0..100 {
+        write(store, "DELETE FROM notes; INSERT INTO notes VALUES (randomblob(2097152))").await.unwrap();
+    }
+    let log = std::fs::metadata(app.folder.path().join("test.db-wal")).unwrap().len();
+    assert!(log < 64 * 1024 * 1024, "{log}");
+}
+
+#[tokio::test]
 async fn who_gave_up_before_his_turn_writes_nothing() {
     let app = TestApp::new().await;
     let store = &app.app.store;

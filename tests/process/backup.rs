@@ -91,6 +91,30 @@ async fn a_backup_under_load_has_every_write_that_was_acknowledged_before_it() {
     assert!(rotations > 20 && writes > 20, "{rotations} rotations, {writes} writes: no load");
 }
 
+/// What the page of OPERATIONS says to do.
+#[tokio::test]
+async fn what_was_ended_since_the_backup_stays_so_if_all_sessions_are_ended_after_it_was_put_back() {
+    let mut server = Server::start(&[]);
+    server.register("john").await;
+    let (ended, refreshed) = (server.tokens("john").await, server.tokens("john").await);
+    server.prints(&["backup", "copy.db"]);
+    assert_eq!(server.logout(&ended.access).await, 204);
+    let newer = server.renew(&refreshed.refresh).await;
+    server.stop();
+    let folder = server.folder.path();
+    for name in ["hallpass.db", "hallpass.db-wal", "hallpass.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    std::fs::rename(folder.join("copy.db"), folder.join("hallpass.db")).unwrap();
+    server.prints(&["session", "end", "--all"]);
+    server.begin(&[]);
+    for pair in [&ended, &refreshed, &newer] {
+        assert_eq!(server.me(&pair.access).await, (401, "session_ended".to_owned()));
+        assert_eq!(server.refresh_refused(&pair.refresh).await.0, 401);
+    }
+    server.tokens("john").await;
+}
+
 #[tokio::test]
 async fn every_table_is_counted() {
     let server = Server::start(&[]);

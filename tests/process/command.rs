@@ -25,6 +25,14 @@ fn the_document_is_printed() {
     assert_eq!(text(&output.stdout).trim_end(), hallpass::api::spec().trim_end());
 }
 
+/// No answer over HTTP tells it.
+#[test]
+fn the_version_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &["--version"]).output().unwrap();
+    assert_eq!(text(&output.stdout), concat!("hallpass ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
 #[test]
 fn words_that_are_off_end_with_2() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,6 +18,8 @@ async fn heads_that_are_not_http_are_refused_before_they_are_requests() {
     let server = Server::start(&[]);
     let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(500));
+    let in_chunks =
+        |body: &str| format!("{HEAD}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n{body}\r\n0\r\n\r\n");
     for (request, statuses) in [
         ("nonsense\r\n\r\n", &[400][..]),
         ("GET /livez HTTP/3.0\r\n\r\n", &[400]),
@@ -38,6 +40,15 @@ async fn heads_that_are_not_http_are_refused_before_they_are_requests() {
         ),
         (&long, &[431]),
         (&many, &[431]),
+        (&in_chunks("10000000000000000\r\n{}"), &[400]),
+        (&in_chunks("-2\r\n{}"), &[400]),
+        (&in_chunks("2\n{}"), &[400]),
+        (&in_chunks("2;\n{}"), &[400]),
+        ("GET /livez HTTP/1.1\r\nHost: x\rX: y\r\n\r\n", &[400]),
+        ("POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 0x5\r\n\r\nhello", &[400]),
+        ("POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 5\r\n\r\nhello", &[400]),
+        // As a control: these chunks are read, and what is in them is not what a login takes.
+        (&in_chunks("2\r\n{}"), &[422]),
         // HTTP/2 is not spoken.
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[400, 0]),
     ] {

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::{
+    database,
     keys::kids_in,
     program::{PASSWORD, SECRET_KEY, Server, command, eventually, finish, read_all, text},
     secrets::OTHER,
@@ -61,6 +62,12 @@ async fn what_matters_for_security_is_an_event_with_a_code() {
     server.login("john", "wrong").await;
     server.login("nobody", "wrong").await;
     server.get("/me", "forged").await;
+    database::execute(server.folder.path(), "UPDATE users SET password_hash = 'x'", 1).await;
+    eventually("it is noticed", async || {
+        server.login("john", PASSWORD).await;
+        server.log().contains(r#""event":"password_hash_unusable""#)
+    })
+    .await;
     let log = server.whole_log();
     for (event, reason, id) in [
         ("register", Value::Null, &user["id"]),
@@ -105,6 +112,37 @@ async fn at_its_most_talkative_the_log_holds_no_secret() {
         let log = server.whole_log();
         assert!(log.contains("login_failed"));
         for secret in [PASSWORD, SECRET_KEY, token, signature, "$argon2id", "canary", "\u{1b}[2J"] {
+            assert!(!log.contains(secret), "{format}: {secret} in {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_link_and_no_code_of_a_mail_is_logged() {
+    for format in ["json", "text"] {
+        let (folder, port) = (tempfile::tempdir().unwrap(), super::program::free_port());
+        let mut demo = command(folder.path(), &["demo", "--port", &port.to_string()]);
+        demo.env("LOG", "trace").env("LOG_FORMAT", format);
+        let server = Server::spawn(demo, folder, port);
+        let form = json!({"username": "jane", "password": PASSWORD, "email": "canary@example.org"});
+        assert_eq!(server.post("/register", &form).await.0, 201);
+        let mut mailbox = String::new();
+        eventually("the mail is there", async || {
+            mailbox = reqwest::get(server.url("/dev/mailbox")).await.unwrap().text().await.unwrap();
+            mailbox.contains("?token=")
+        })
+        .await;
+        let token = mailbox.split("?token=").nth(1).unwrap().split(['"', '<', '&']).next().unwrap().trim().to_owned();
+        let is_code = |word: &&str| word.len() == 8 && word.bytes().all(|b| b.is_ascii_digit());
+        let code = mailbox.split(|c: char| !c.is_ascii_alphanumeric()).find(is_code).unwrap().to_owned();
+        assert_eq!(token.len(), 43);
+        reqwest::get(server.url(&format!("/verify?token={token}"))).await.unwrap();
+        for body in [json!({"email": "canary@example.org", "code": "00000000"}), json!({"token": token})] {
+            reqwest::Client::new().post(server.url("/email/verify")).json(&body).send().await.unwrap();
+        }
+        let log = server.whole_log();
+        assert!(log.contains("mail_sent") && log.contains("email_verified") && log.contains("code_refused"), "{log}");
+        for secret in [&token, &code, "canary"] {
             assert!(!log.contains(secret), "{format}: {secret} in {log}");
         }
     }
