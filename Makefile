@@ -5,7 +5,7 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses browser interop schema picture bench load soak tools
+.PHONY: check test format lint doc queries dotenv licenses advisories sbom browser interop schema picture bench load soak tools
 
 check: format lint doc queries licenses dotenv test interop browser schema
 
@@ -35,6 +35,21 @@ dotenv:
 
 licenses:
 	cargo deny --locked check licenses bans sources
+
+# By hand: it fetches a database from GitHub.
+advisories:
+	cargo deny --locked check advisories
+
+# What the program is made of, on all systems that it is built for, without what only tests need.
+sbom: $(TOOLS)/bin/cargo-cyclonedx
+	cargo metadata --locked --format-version 1 >/dev/null
+	$(TOOLS)/bin/cargo-cyclonedx cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --target all
+	mkdir -p target/sbom
+	sed 's|path+file://[^"#]*#|pkg:cargo/|g' hallpass_bin.cdx.json >target/sbom/hallpass.cdx.json
+	rm hallpass_bin.cdx.json
+
+$(TOOLS)/bin/cargo-cyclonedx:
+	cargo install --quiet cargo-cyclonedx@0.5.9 --locked --root $(TOOLS)
 
 browser:
 	cargo test --locked --test browser -- --ignored
