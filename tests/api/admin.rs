@@ -310,6 +310,34 @@ async fn an_address_that_an_admin_sets_proves_nothing_and_takes_nothing_from_its
     assert_eq!(email(john).await, (json!(null), json!(false)));
 }
 
+/// No operation sets the password of another; mail to an address that an admin chose does, and is not hidden.
+#[tokio::test]
+async fn an_admin_who_has_a_reset_mailed_to_himself_stands_in_the_audit_log() {
+    let app = TestApp::new().await;
+    let (alice, pair) = as_admin(&app, "alice").await;
+    let id = app.own("john", "john@example.org").await["id"].as_str().unwrap().to_owned();
+    let john = app.open("john").await;
+    for (method, path) in [
+        (Method::POST, format!("/admin/users/{id}/password")),
+        (Method::PUT, format!("/admin/users/{id}")),
+        (Method::POST, format!("/admin/users/{id}")),
+    ] {
+        let body = json!({"password": "nine violet umbrellas"});
+        let status = app.call(method.clone(), &path, &pair.access, Some(&body)).await.status;
+        assert!([404, 405].contains(&status), "{method} {path}: {status}");
+    }
+    let seen = events(&app, &id).await.len();
+    assert_eq!(patch(&app, &pair.access, &id, json!({"email": "alice@example.org"})).await.status, 200);
+    app.mails().await;
+    let mail = app.forgot("alice@example.org").await;
+    assert_eq!(app.reset(&mail.link(), "nine violet umbrellas").await.status, 204);
+    assert_eq!(app.verdict(&john.access).await, "session_ended");
+    assert_eq!(events(&app, &id).await[seen..], ["email_set", "password_reset", "email_verified"]);
+    let search = Search { event: Some("email_set".to_owned()), ..Search::default() };
+    let row = app.app.store.audit(search, 1).await.unwrap().remove(0);
+    assert_eq!(row.actor.unwrap().as_str(), alice);
+}
+
 #[tokio::test]
 async fn an_admin_deletes_an_account_and_its_rows_in_the_audit_log_stay() {
     let app = TestApp::new().await;

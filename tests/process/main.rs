@@ -17,6 +17,7 @@ mod metrics;
 mod migrating;
 mod program;
 mod readme;
+mod requirements;
 mod secrets;
 mod sessions;
 mod slow;
