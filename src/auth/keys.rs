@@ -5,7 +5,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::{DecodingKey, EncodingKey, crypto};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::json;
@@ -28,7 +28,7 @@ pub struct Key {
     /// The public half; none for HS256.
     pub public: Option<Jwk>,
     pub(super) encoding: EncodingKey,
-    pub(super) decoding: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// A public key (RFC 7517, section 4).
@@ -93,6 +93,20 @@ impl Key {
         let private = secret.open(row.sealed.as_deref()?, &about(&row.kid, algorithm))?;
         Self::from_pkcs8(algorithm, &private)
     }
+
+    /// Whether it signed these bytes. The signature is that of a JWS: base64url, unpadded.
+    pub(super) fn has_signed(&self, message: &[u8], signature: &str) -> bool {
+        crypto::verify(signature, message, &self.decoding, jws(self.algorithm)).is_ok_and(|is_signed| is_signed)
+    }
+}
+
+/// The name that jsonwebtoken has for it.
+pub(super) const fn jws(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
+        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+    }
 }
 
 impl std::fmt::Debug for Key {
@@ -140,6 +154,9 @@ pub fn make(secret: &Derived, algorithm: Algorithm, now: Time, activates_at: Tim
         longest_ttl: ttl,
     })
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {

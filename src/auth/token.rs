@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Header, crypto, encode};
+use jsonwebtoken::{Header, encode};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
+    keys::jws,
     random,
     ring::Ring,
     seen::{self, Seen},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     error::Error,
     json::{self, Shape},
-    model::{Algorithm, Named, Roles, SessionId, Time, UserId},
+    model::{Named, Roles, SessionId, Time, UserId},
     store::Heard,
 };
 
@@ -299,20 +300,10 @@ impl Tokens {
             // RFC 7515, section 4.1.11: no extension is understood here, so none may be critical.
             && !header.contains_key("crit")
             && !header.contains_key("b64");
-        let verify = || crypto::verify(signature, message.as_bytes(), &entry.key.decoding, jws(entry.key.algorithm));
-        if !is_ours || !verify().is_ok_and(|is_signed| is_signed) {
+        if !is_ours || !entry.key.has_signed(message.as_bytes(), signature) {
             return None;
         }
         Some((object(payload)?, entry.key.kid.clone()))
-    }
-}
-
-/// The name that jsonwebtoken has for it.
-const fn jws(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
-    match algorithm {
-        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
-        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
     }
 }
 
