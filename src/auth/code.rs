@@ -105,6 +105,9 @@ pub(super) fn code_hash(secret: &Derived, purpose: Purpose, email_key: &str, cod
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
     use super::{Made, Proof, Secrets, code_hash, link_hash};
     use crate::{
         config::{Config, Values},
@@ -188,6 +191,36 @@ mod tests {
         for code in ["", "1234567", "012345678", "0123456x", "\u{661}1234567", "0123456\u{660}"] {
             let proof = Proof::Code { email: "a@b.example".to_owned(), code: code.to_owned() };
             assert!(matches!(proof.present(&one, Purpose::Reset), Err(Error::InvalidCode)), "{code}");
+        }
+    }
+
+    proptest! {
+        /// Eight digits, wherever blanks and hyphens stand among them.
+        #[test]
+        fn a_code_is_eight_digits(text in "[0-9 -]{0,12}|\\PC{0,12}|[0-9\\x{660}-\\x{669}]{8}") {
+            let digits: String = text.chars().filter(|c| ![' ', '-'].contains(c)).collect();
+            let is_code = digits.chars().count() == 8 && digits.chars().all(|c| c.is_ascii_digit());
+            let proof = Proof::Code { email: "a@b.example".to_owned(), code: text };
+            match proof.present(&secrets(ONE, None), Purpose::Reset) {
+                Ok(Presented::Code { current, .. }) => {
+                    prop_assert!(is_code);
+                    let kept = code_hash(&secrets(ONE, None).current, Purpose::Reset, "a@b.example", &digits);
+                    prop_assert_eq!(current, kept);
+                }
+                Err(Error::InvalidCode) => prop_assert!(!is_code),
+                _ => prop_assert!(false),
+            }
+        }
+
+        /// 32 bytes, in the one spelling that they have.
+        #[test]
+        fn the_token_of_a_link_is_32_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 30..35), text in "[A-Za-z0-9_=+/-]{40,45}",
+        ) {
+            let token = URL_SAFE_NO_PAD.encode(&bytes);
+            prop_assert_eq!(link_hash(&token).is_some(), bytes.len() == 32);
+            let is_one = |bytes: Vec<u8>| bytes.len() == 32 && URL_SAFE_NO_PAD.encode(bytes) == text;
+            prop_assert_eq!(link_hash(&text).is_some(), URL_SAFE_NO_PAD.decode(&text).is_ok_and(is_one));
         }
     }
 }

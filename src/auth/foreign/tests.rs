@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 use super::{Foreign, Unusable};
@@ -256,6 +257,55 @@ proptest! {
                 read.matches(b"password").unwrap();
             }
         }
+    }
+}
+
+proptest! {
+    /// PBKDF2 is read within its ceiling, and no further, whatever its blocks are.
+    #[test]
+    fn pbkdf2_is_bounded_by_its_iterations(
+        digest in prop::sample::select(vec![("sha1", 20_u64, 1_u64), ("sha256", 32, 1), ("sha512", 64, 2)]),
+        iterations in prop_oneof![0..5_000_000_u64, 3_999_990..4_000_010_u64, any::<u64>()],
+        length in 12..70_usize,
+    ) {
+        let (name, block, weight) = digest;
+        let hash = format!("pbkdf2_{name}${iterations}$salt${}", STANDARD.encode(vec![7; length]));
+        let cost = u128::from(iterations) * u128::from((length as u64).div_ceil(block) * weight);
+        let read = Foreign::parse(&hash).map(drop);
+        if iterations > u64::from(u32::MAX) {
+            prop_assert_eq!(read, Err(Unusable::TooDear));
+        } else if iterations == 0 || !(16..=64).contains(&length) {
+            prop_assert_eq!(read, Err(Unusable::Damaged));
+        } else {
+            prop_assert_eq!(read, if cost > 4_000_000 { Err(Unusable::TooDear) } else { Ok(()) }, "{}", hash);
+        }
+    }
+
+    /// So is scrypt, in memory and in time.
+    #[test]
+    fn scrypt_is_bounded_by_its_memory_and_its_work(ln in 0..70_u32, r in 0..40_u64, p in 0..40_u64) {
+        let hash = format!("$scrypt$ln={ln},r={r},p={p}$c2FsdHNhbHRzYWx0${}", "A".repeat(43));
+        match Foreign::parse(&hash) {
+            // 2^18 blocks of 1 KiB: 256 MiB.
+            Ok(read) => {
+                prop_assert!((1..=18).contains(&ln) && r > 0 && p > 0 && (128 * r) << ln <= 1 << 28, "{}", hash);
+                prop_assert!(read.work() < 8 * 1024 * 1024);
+            }
+            Err(why) => {
+                prop_assert_ne!(why, Unusable::Scheme);
+                let is_small = (1..=14).contains(&ln) && (1..=8).contains(&r) && p == 1;
+                prop_assert!(!is_small, "{} {}", hash, why);
+            }
+        }
+    }
+
+    #[test]
+    fn bcrypt_is_bounded_by_its_cost(
+        cost in 0..100_u32, prefix in prop::sample::select(vec!["2a", "2b", "2y", "2x", "2", "2c"]),
+    ) {
+        let hash = format!("${prefix}${cost:02}$l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS");
+        let is_known = ["2a", "2b", "2y"].contains(&prefix);
+        prop_assert_eq!(Foreign::parse(&hash).is_ok(), is_known && (4..=15).contains(&cost), "{}", hash);
     }
 }
 
