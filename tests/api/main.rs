@@ -7,6 +7,7 @@ mod app;
 mod audit;
 mod email;
 mod forge;
+mod forged;
 mod guard;
 mod http;
 mod import;
