@@ -13,6 +13,7 @@ mod http;
 mod import;
 mod keys;
 mod limits;
+mod mutations;
 mod openapi;
 mod outbox;
 mod pages;
