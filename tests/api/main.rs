@@ -17,6 +17,7 @@ mod mutations;
 mod openapi;
 mod outbox;
 mod pages;
+mod properties;
 mod races;
 mod recovery;
 mod refresh;
