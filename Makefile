@@ -5,9 +5,9 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses advisories sbom browser interop schema picture bench load soak tools
+.PHONY: check test format lint doc queries dotenv licenses advisories sbom browser interop schema picture bench load soak tools targets fuzz
 
-check: format lint doc queries licenses dotenv test interop browser schema
+check: format lint doc queries licenses dotenv targets test interop browser schema
 
 test:
 	cargo test
@@ -50,6 +50,19 @@ sbom: $(TOOLS)/bin/cargo-cyclonedx
 
 $(TOOLS)/bin/cargo-cyclonedx:
 	cargo install --quiet cargo-cyclonedx@0.5.9 --locked --root $(TOOLS)
+
+# That the fuzz targets still compile: a workspace of its own, which needs a C++ compiler.
+targets:
+	cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+
+# Each target for SECONDS, with cargo-fuzz and a nightly compiler.
+SECONDS ?= 60
+fuzz:
+	mkdir -p $(addprefix fuzz/corpus/,$(notdir $(wildcard fuzz/seeds/*)))
+	for target in $(notdir $(wildcard fuzz/seeds/*)); do \
+	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	        -max_total_time=$(SECONDS) -max_len=4096 -rss_limit_mb=4096 || exit; \
+	done
 
 browser:
 	cargo test --locked --test browser -- --ignored
