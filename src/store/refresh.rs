@@ -90,7 +90,8 @@ impl Store {
     /// one of those before, for which there is an entry.
     ///
     /// One statement decides who of many rotates; the transaction holds the write lock, so nothing that was
-    /// answered before (an end, a disabled account) can be overtaken.
+    /// answered before (an end, a disabled account) can be overtaken. One that has expired ends: it does not come back
+    /// with a clock that is set back.
     ///
     /// # Errors
     /// [`Error`]
@@ -187,5 +188,17 @@ async fn rotate(tx: &mut Conn, back: Return) -> Result<Outcome, Error> {
         generation,
         now
     );
-    Ok(reused.fetch_optional(tx).await?.map_or(Outcome::Refused, Outcome::Reused))
+    if let Some(user_id) = reused.fetch_optional(&mut *tx).await? {
+        return Ok(Outcome::Reused(user_id));
+    }
+    // Who was told that a session has expired is not told otherwise when the clock is set back.
+    sqlx::query!(
+        "UPDATE sessions SET ended_at = refresh_expires_at
+         WHERE id = $1 AND ended_at IS NULL AND refresh_expires_at <= $2",
+        id,
+        now
+    )
+    .execute(tx)
+    .await?;
+    Ok(Outcome::Refused)
 }

@@ -5,6 +5,7 @@ mod account;
 mod admin;
 mod app;
 mod audit;
+mod clock;
 mod email;
 mod forge;
 mod forged;
