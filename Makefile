@@ -5,9 +5,10 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses advisories sbom browser interop schema picture bench load soak tools targets fuzz
+.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz faults reliability browser \
+	interop schema picture bench load soak tools
 
-check: format lint doc queries licenses dotenv targets test interop browser schema
+check: format lint doc queries licenses dotenv targets test faults interop browser schema
 
 test:
 	cargo test
@@ -77,6 +78,15 @@ interop: tools
 # EXAMPLES=1000 SEED=2 tries longer, and other things.
 schema: tools
 	tests/schema/run $(VENV)/bin/schemathesis
+
+# SIGKILL, torn logs, system calls that fail, clocks that jump: the short form. ROUNDS=200 makes it longer.
+faults:
+	@command -v strace >/dev/null || { echo 'strace is missing; on Debian: apt-get install strace libfaketime'; exit 1; }
+	$(if $(ROUNDS),HALLPASS_ROUNDS=$(ROUNDS)) cargo test --locked --test faults -- --include-ignored --nocapture
+
+# The long form, by hand: docs/RELIABILITY.md has its figures.
+reliability:
+	HALLPASS_ROUNDS=1000 cargo test --locked --test faults -- --include-ignored --nocapture --test-threads=1
 
 picture:
 	HALLPASS_PICTURE=$(CURDIR)/docs/swagger-ui.png cargo test --test browser -- --ignored

@@ -23,20 +23,26 @@ pub async fn execute(folder: &Path, statement: &str, rows: u64) {
 /// The first column of what a query finds.
 pub async fn column(folder: &Path, query: &str) -> Vec<String> {
     let mut conn = open(folder).await;
-    let found = sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut conn).await.unwrap();
+    let found = texts(&mut conn, query).await;
     conn.close().await.unwrap();
     found
 }
 
+async fn texts(conn: &mut SqliteConnection, query: &str) -> Vec<String> {
+    sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(conn).await.unwrap()
+}
+
 /// Every row of every table.
 pub async fn dump(folder: &Path) -> Vec<String> {
-    let mut rows = Vec::new();
-    for table in column(folder, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").await {
-        let columns =
-            column(folder, &format!("SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}')")).await;
-        let query = format!("SELECT {} FROM {table} ORDER BY 1", columns.join(" || ', ' || "));
-        rows.extend(column(folder, &query).await.into_iter().map(|row| format!("{table}: {row}")));
+    let (mut conn, mut rows) = (open(folder).await, Vec::new());
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    for table in texts(&mut conn, tables).await {
+        let columns = format!("SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}')");
+        let columns = texts(&mut conn, &columns).await.join(" || ', ' || ");
+        let found = texts(&mut conn, &format!("SELECT {columns} FROM {table} ORDER BY 1")).await;
+        rows.extend(found.into_iter().map(|row| format!("{table}: {row}")));
     }
+    conn.close().await.unwrap();
     rows
 }
 

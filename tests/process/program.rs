@@ -277,6 +277,11 @@ impl Server {
         assert!(status.success());
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
@@ -294,7 +299,7 @@ impl Server {
 
     /// Lifts a limit that the shell had set.
     pub fn lift_limit(&self, name: &str) {
-        let lift = format!("prlimit --pid {} --{name}=unlimited:unlimited", self.child.id());
+        let lift = format!("prlimit --pid {} --{name}=unlimited:unlimited", self.id());
         assert!(Command::new("sh").args(["-c", &lift]).status().unwrap().success());
     }
 

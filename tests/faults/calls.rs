@@ -1,0 +1,142 @@
+//! One system call of the running server fails.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::{
+    SETTINGS,
+    client::{self, Admin, Client},
+    database,
+    program::{PASSWORD, Server},
+    rounds,
+    strace::Failing,
+};
+
+const CLIENTS: usize = 3;
+
+/// How long it is waited until the call is made. Some are never made so often.
+const LONG: Duration = Duration::from_secs(20);
+
+/// After the call has failed others follow, for so long.
+const AFTER: Duration = Duration::from_millis(20);
+
+/// After so many the server is killed, and started anew: what was acknowledged must be there then, too.
+const KILL: usize = 20;
+
+/// What fails: `{n}` is at which call of a thread. Up to which; and whether what only reads goes on.
+const ROWS: &[(&[&str], usize, bool)] = &[
+    (&["pwrite64:error=EIO:when={n}"], 500, true),
+    (&["pwrite64:error=ENOSPC:when={n}"], 500, true),
+    (&["pwrite64:error=EINTR:when={n}"], 500, true),
+    (&["fsync,fdatasync:error=EIO:when={n}"], 200, true),
+    (&["fsync,fdatasync:error=ENOSPC:when={n}"], 100, true),
+    (&["fsync,fdatasync:error=EINTR:when={n}"], 100, true),
+    // A connection that failed is opened anew.
+    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EIO:when={n}"], 5, false),
+    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EMFILE:when={n}"], 5, false),
+    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EINTR:when={n}"], 5, false),
+    (&["pread64:error=EIO:when={n}"], 3, false),
+];
+
+fn places(most: usize) -> Vec<usize> {
+    match rounds(0) / 2 {
+        0 => [1, 2, 7, 40].into_iter().filter(|n| *n <= most).collect(),
+        long => (1..=most.min(long)).collect(),
+    }
+}
+
+/// Reads on, until it is enough. How often, and how often that was refused.
+async fn read(server: &Server, token: &str, enough: &AtomicBool) -> [usize; 2] {
+    let (http, mut counts) = (reqwest::Client::new(), [0; 2]);
+    while !enough.load(Ordering::Relaxed) {
+        for path in ["/me", "/protected", "/.well-known/jwks.json", "/livez"] {
+            let answer = http.get(server.url(path)).bearer_auth(token).send().await.unwrap();
+            let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap());
+            let is_refused = status == 503 && body["code"] == "storage_unavailable";
+            assert!(status == 200 || is_refused && path != "/livez", "{path}: {status} {body}");
+            counts[usize::from(is_refused)] += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    counts
+}
+
+/// Completes when something has failed, or nothing will.
+async fn until_it_fails(failing: &Failing) -> bool {
+    let begun = Instant::now();
+    while failing.injected() == 0 && begun.elapsed() < LONG {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    tokio::time::sleep(AFTER).await;
+    failing.injected() > 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs strace; make faults runs it"]
+async fn a_system_call_that_fails_is_503_for_who_waited_and_nothing_to_the_others() {
+    let mut server = Server::start(&SETTINGS);
+    let admin = Admin::new(&server).await;
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        clients.push(Client::new(&server, &admin, number).await);
+    }
+    server.register("reader").await;
+    let token = server.login("reader", PASSWORD).await.1["access_token"].as_str().unwrap().to_owned();
+    let mut killed = 0;
+    for (injections, most, goes_on) in ROWS {
+        let (mut failed, mut places_reached, mut reads) = (0, 0, [0; 2]);
+        let before: u64 = clients.iter().map(|client| client.unavailable).sum();
+        for n in places(*most) {
+            let injections: Vec<String> = injections.iter().map(|one| one.replace("{n}", &n.to_string())).collect();
+            let enough = Arc::new(AtomicBool::new(false));
+            let failing = Failing::of(server.id(), &injections);
+            let watch = async {
+                let has_failed = until_it_fails(&failing).await;
+                enough.store(true, Ordering::Relaxed);
+                has_failed
+            };
+            let work = join_all(clients.iter_mut().map(|client| client.work(enough.clone())));
+            let (has_failed, _, [read, refused]) = tokio::join!(watch, work, read(&server, &token, &enough));
+            failed += failing.injected();
+            drop(failing);
+            places_reached += usize::from(has_failed);
+            reads = [reads[0] + read, reads[1] + refused];
+            assert!(server.is_running(), "{}", server.log());
+            // It goes on as if nothing had been.
+            client::settle(&mut clients).await;
+            killed += 1;
+            if killed % KILL == 0 {
+                server.signal("KILL");
+                server.wait();
+                server.begin(&SETTINGS);
+                assert_eq!(database::integrity(server.folder.path()).await, "ok");
+                client::settle(&mut clients).await;
+            }
+        }
+        let refused: u64 = clients.iter().map(|client| client.unavailable).sum();
+        let [reads, not_read] = reads;
+        eprintln!(
+            "{injections:?}: n = 1 to {most}, {places_reached} reached, {failed} calls failed; {} requests refused; \
+             {reads} reads, {not_read} refused",
+            refused - before
+        );
+        assert!(!goes_on || not_read == 0, "what only reads was refused");
+    }
+    let counts = client::counts(&clients);
+    client::tell(&counts);
+    let unanswered: u64 = counts.values().map(|count| count.unanswered).sum();
+    let unavailable: u64 = clients.iter().map(|client| client.unavailable).sum();
+    assert_eq!(unanswered, unavailable, "a request without an answer");
+    assert!(unavailable > 0);
+    for client in &mut clients {
+        client.check_all().await;
+    }
+}
