@@ -22,7 +22,8 @@ use super::{
 
 const CLIENTS: usize = 4;
 
-/// How long they work until the kill, at the most: a step takes 2 to 60 ms. And beside a command, which takes half a second.
+/// How long they work until the kill, at the most, in milliseconds: a step takes 2 to 60. And beside a command, which
+/// takes 500.
 const SPAN: usize = 150;
 const COMMAND: usize = 450;
 

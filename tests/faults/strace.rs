@@ -13,7 +13,7 @@ use super::program::PATIENCE;
 /// strace's words for these injections: `calls:error=E:when=N`.
 pub fn words(injections: &[String]) -> Vec<String> {
     let calls: Vec<&str> = injections.iter().map(|one| one.split(':').next().unwrap()).collect();
-    let mut words = vec!["-f".to_owned(), "-qq".to_owned(), "-e".to_owned(), format!("trace={}", calls.join(","))];
+    let mut words = vec!["-f".to_owned(), "-q".to_owned(), "-e".to_owned(), format!("trace={}", calls.join(","))];
     for injection in injections {
         words.extend(["-e".to_owned(), format!("inject={injection}")]);
     }
