@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     model::{
         By, Client, Credentials, Email, Entry, MailKind, PasswordHash, Principal, Salt, Session, SessionId, Standing,
-        Time, User, UserId, Username,
+        Time, User, UserId, Username, WORD_JOINER,
     },
     store::{Begun, Current, NewSession, Notice},
 };
@@ -161,7 +161,9 @@ struct Typed {
 }
 
 impl Typed {
-    fn new(text: String) -> Self {
+    fn new(mut text: String) -> Self {
+        // Copied from a letter, where it keeps the name from being a link.
+        text.retain(|c| c != WORD_JOINER);
         Self { username: Username::key(&text).ok(), email: Email::parse(&text).ok(), text }
     }
 

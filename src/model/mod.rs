@@ -27,7 +27,7 @@ pub use mail::{CodeHash, LinkHash, MailKind, Presented, Purpose};
 pub use roles::{ADMIN, InvalidRole, Roles};
 pub use session::{Named, Principal, Salt, SecretId, Session, Standing};
 pub use time::{Tick, Time};
-pub use username::{InvalidName, Username};
+pub use username::{InvalidName, Username, WORD_JOINER};
 
 /// An account, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,10 @@ use unicode_security::{MixedScript, skeleton};
 /// The longest user name, in code points.
 const MAX_CODE_POINTS: usize = 64;
 
+/// U+2060, which nobody sees and no user name can hold (RFC 8264, section 9.13). Letters put it into names, so that no
+/// mail reader makes a link of them.
+pub const WORD_JOINER: char = '\u{2060}';
+
 /// A user name in its two forms (RFC 8265, section 3): the one that is shown keeps its case, the one that is
 /// compared does not.
 #[derive(Debug, Clone, PartialEq, Eq)]

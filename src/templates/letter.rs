@@ -5,7 +5,7 @@ use std::fmt;
 use minijinja::{Environment, Value, context};
 
 use super::{TemplateError, Templates, host, render};
-use crate::error::Error;
+use crate::{error::Error, model::WORD_JOINER};
 
 /// What a letter is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,10 +155,10 @@ pub(super) fn try_out(own: &Environment) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// A name that reads like a web address, so that no mail reader makes a link of it, in our letter: a word joiner (U+2060),
-/// which nobody sees, behind each sign that makes it one.
+/// A name that reads like a web address, so that no mail reader makes a link of it, in our letter: a word joiner, which
+/// nobody sees, behind each sign that makes it one.
 fn unlinked(name: &str) -> String {
-    let joined = |c: char| [Some(c), matches!(c, '.' | '/' | ':').then_some('\u{2060}')];
+    let joined = |c: char| [Some(c), matches!(c, '.' | '/' | ':').then_some(WORD_JOINER)];
     name.chars().flat_map(joined).flatten().collect()
 }
 

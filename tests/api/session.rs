@@ -138,6 +138,9 @@ async fn a_name_is_found_in_every_spelling_of_it() {
         assert_eq!(app.try_login(name, PASSWORD).await.status, 200, "{name}");
     }
     app.try_login("zoe", PASSWORD).await.refuses(REFUSED.0, REFUSED.1, REFUSED.2);
+    // As it stands in a letter.
+    app.register("z.oe").await;
+    assert_eq!(app.try_login("z.\u{2060}oe", PASSWORD).await.status, 200);
 }
 
 #[tokio::test]
