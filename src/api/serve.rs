@@ -3,7 +3,14 @@
 //! poem's own server sets no timer, so that a half-sent request head is waited for for ever. This one serves
 //! the same endpoint on hyper, HTTP/1.1 only.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http_body_util::combinators::BoxBody;
 use hyper::{
@@ -15,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use poem::{
     Endpoint, Request, Response,
     http::{
-        StatusCode, Version,
+        HeaderValue, StatusCode, Version,
         header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
         uri::Scheme,
     },
@@ -42,8 +49,11 @@ const CONNECTIONS: usize = 4_096;
 /// How long a client may take nothing of what is ready for it.
 const TAKE_DEADLINE: Duration = Duration::from_secs(15);
 
-/// After so long a connection finishes its request and closes, so that a reader that reads a little at a time ends too.
+/// After so long the next answer is the last one of its connection, and says so.
 const LIFE: Duration = Duration::from_mins(5);
+
+/// And so long after that it is closed, so that a reader that reads a little at a time ends too.
+const WINDING_UP: Duration = Duration::from_secs(30);
 
 /// How long what is under way may take when a connection, or the server, ends.
 const GRACE: Duration = Duration::from_secs(6);
@@ -88,7 +98,7 @@ pub async fn serve_counting(
                     let open = Open::count(open.clone());
                     connections.spawn(async move {
                         let (_place, _open) = (place, open);
-                        connection(stream, peer.into(), endpoint, stopped).await;
+                        connection(stream, peer.into(), endpoint, stopped, LIFE).await;
                     });
                 }
                 Err(error) => {
@@ -142,20 +152,27 @@ async fn connection<E: Endpoint<Output = Response> + 'static>(
     peer: poem::Addr,
     endpoint: Arc<E>,
     mut stopped: watch::Receiver<bool>,
+    life: Duration,
 ) {
     // An answer is small and goes out whole; waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
     let local = LocalAddr(stream.local_addr().map(Into::into).unwrap_or_default());
     let remote = RemoteAddr(peer);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (endpoint, local, remote) = (endpoint.clone(), local.clone(), remote.clone());
+    let is_old = AtomicBool::new(false);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (endpoint, local, remote, is_old) = (endpoint.clone(), local.clone(), remote.clone(), &is_old);
         async move {
             if !is_clear(&request) {
                 let refusal = Response::builder().status(StatusCode::BAD_REQUEST).header(CONNECTION, "close").finish();
                 return Ok(refusal.into());
             }
             let request = Request::from((request, local, remote, Scheme::HTTP));
-            let response: hyper::Response<BoxBody<Bytes, std::io::Error>> = endpoint.get_response(request).await.into();
+            let mut response = endpoint.get_response(request).await;
+            // Closing it while nothing is asked would meet a request that is on its way: a client that is told sends none.
+            if is_old.load(Ordering::Relaxed) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            let response: hyper::Response<BoxBody<Bytes, std::io::Error>> = response.into();
             Ok::<_, std::convert::Infallible>(response)
         }
     });
@@ -172,8 +189,47 @@ async fn connection<E: Endpoint<Output = Response> + 'static>(
         // What goes wrong on a connection is the client's doing: it went away, or sent nonsense.
         _ = connection.as_mut() => return,
         _ = stopped.wait_for(|stopped| *stopped) => {}
-        () = sleep(LIFE) => {}
+        () = async {
+            sleep(life).await;
+            is_old.store(true, Ordering::Relaxed);
+            sleep(WINDING_UP).await;
+        } => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(GRACE, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use poem::{Response, endpoint::make_sync};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::watch,
+        time::sleep,
+    };
+
+    #[tokio::test]
+    async fn a_connection_that_is_old_says_so_before_it_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let (_stopping, stopped) = watch::channel(false);
+        let endpoint = Arc::new(make_sync(|_| Response::default()));
+        let life = Duration::from_millis(500);
+        tokio::spawn(super::connection(stream, peer.into(), endpoint, stopped, life));
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut answer = [0; 1024];
+        client.write_all(request).await.unwrap();
+        let length = client.read(&mut answer).await.unwrap();
+        assert!(!String::from_utf8_lossy(&answer[..length]).contains("connection: close"));
+        // It stays open while nothing is asked.
+        sleep(2 * life).await;
+        client.write_all(request).await.unwrap();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.starts_with("HTTP/1.1 200 ") && rest.contains("connection: close"), "{rest}");
+    }
 }
