@@ -6,7 +6,8 @@ use super::{
     code::void_for_new_password,
     email::proved_address,
     memory::Touched,
-    outbox::{enqueue, keep_notices, tell_of_end, tell_owner},
+    notice::{keep_notices, tell_of_end, tell_owner},
+    outbox::enqueue,
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };

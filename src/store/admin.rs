@@ -5,7 +5,7 @@ use super::{
     code::{void_all, void_others},
     email::proved_address,
     memory::Touched,
-    outbox::{keep_notices, tell},
+    notice::{keep_notices, tell},
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };

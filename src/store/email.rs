@@ -3,7 +3,8 @@ use super::{
     audit::append,
     code::{Try, consume, count_try, void_all},
     memory::Touched,
-    outbox::{enqueue, tell},
+    notice::tell,
+    outbox::enqueue,
 };
 use crate::model::{By, Email, Entry, MailKind, PasswordHash, Presented, Purpose, SessionId, Time, UserId};
 

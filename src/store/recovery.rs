@@ -4,7 +4,7 @@ use super::{
     code::{consume, void_all},
     email::{Address, event, proved_address, take_from_others, touching},
     memory::Touched,
-    outbox::tell,
+    notice::tell,
     session::end_all_of,
 };
 use crate::model::{By, MailKind, PasswordHash, Presented, Purpose, Time, UserId};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Conn, Current, Error, Notice, Store, audit::append, memory::Touched, outbox::tell_owner};
+use super::{Conn, Current, Error, Notice, Store, audit::append, memory::Touched, notice::tell_owner};
 use crate::model::{
     By, Entry, MailKind, PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId,
 };
