@@ -1,20 +1,19 @@
 //! What SQLite alone knows: the file, its pragmas, its error codes.
 
 mod backup;
+mod codes;
 mod examine;
+mod place;
 
 use std::{
-    fs::{self, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection,
-    error::DatabaseError,
     migrate::{MigrateError, Migrator},
     pool::PoolOptions,
     raw_sql,
@@ -22,6 +21,12 @@ use sqlx::{
 };
 
 use super::{Conn, PATIENCE, Store, memory::Memory, metrics::Notes, writer::Writer};
+
+pub(super) use codes::{is_busy, is_unavailable};
+pub(super) use place::{File, log_of};
+
+use codes::{is_damage, is_full, may_pass};
+use place::{Place, make_private, suffixed};
 
 pub use backup::{Copied, CopyError, backup};
 pub use examine::{Examined, examine};
@@ -173,31 +178,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// The file, for who writes to it.
-#[derive(Debug)]
-pub(super) struct File {
-    place: Place,
-    options: SqliteConnectOptions,
-}
-
-impl File {
-    /// Opens it. Not another file that has its name now: to close that would write this one's log into it.
-    pub(super) async fn connect(&self) -> Result<Conn, sqlx::Error> {
-        self.place.check_database()?;
-        self.options.connect().await
-    }
-
-    /// Refuses a database that was deleted, moved or replaced.
-    pub(super) fn check_place(&self) -> Result<(), sqlx::Error> {
-        self.place.check_database()
-    }
-
-    /// The same for the database and its log. Called once something has been read.
-    pub(super) fn check(&self) -> Result<(), sqlx::Error> {
-        self.place.check()
-    }
-}
-
 /// Between two pieces of work in a transaction. [`Watch::begin`] made a savepoint for the first.
 pub(super) const NEXT: &str = "RELEASE piece; SAVEPOINT piece";
 /// Undoes a piece of work.
@@ -227,66 +207,6 @@ impl Watch {
         let version = raw_sql(statements).fetch_one(conn).await?.try_get(0)?;
         Ok(self.0.replace(version) != Some(version))
     }
-}
-
-/// Makes the file if there is none, readable by its owner alone; SQLite gives `-wal` and `-shm` the same mode.
-fn make_private(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
-        // To open a named pipe would wait for ever.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !fs::metadata(path)?.is_file() => {
-            Err(io::Error::other("it is not a file"))
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::File::open(path).map(drop),
-        Err(error) => Err(error),
-    }
-}
-
-/// Which files these are, by device and inode.
-#[derive(Debug)]
-struct Place {
-    path: PathBuf,
-    database: (u64, u64),
-    /// The write-ahead log, as of the first look. Who deletes it deletes what was acknowledged since.
-    log: OnceLock<(u64, u64)>,
-}
-
-impl Place {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), database: identity(path)?, log: OnceLock::new() })
-    }
-
-    /// With a write-ahead log SQLite goes on in files that were deleted, moved or replaced, and what was acknowledged
-    /// would be gone.
-    fn check(&self) -> Result<(), sqlx::Error> {
-        let log = identity(&log_of(&self.path))?;
-        self.check_database()?;
-        if *self.log.get_or_init(|| log) == log { Ok(()) } else { Err(replaced()) }
-    }
-
-    fn check_database(&self) -> Result<(), sqlx::Error> {
-        if identity(&self.path)? == self.database { Ok(()) } else { Err(replaced()) }
-    }
-}
-
-fn replaced() -> sqlx::Error {
-    io::Error::other("the database's files were replaced").into()
-}
-
-/// The write-ahead log.
-pub(super) fn log_of(path: &Path) -> PathBuf {
-    suffixed(path, "-wal")
-}
-
-/// The name with something behind it.
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(suffix);
-    name.into()
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Looks, through a connection that cannot write, whether the file is ours and whole enough to be opened. Answers
@@ -373,57 +293,6 @@ async fn run_migrations(conn: &mut Conn) -> Result<(), MigrateError> {
     MIGRATOR.run(&mut *conn).await?;
     conn.clear_cached_statements().await?;
     Ok(())
-}
-
-const BUSY: i32 = 5;
-const FULL: i32 = 13;
-
-/// SQLite's primary result code, the low byte.
-fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
-    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
-}
-
-/// Another process holds the lock.
-pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(primary_code) == Some(BUSY)
-}
-
-/// Whether it may be the other process's doing: not what the disk says.
-fn may_pass(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return true };
-    error.as_database_error().is_none_or(|database| is_busy(error) || !is_unavailable(database))
-}
-
-/// There is no room, also not for the memory that the processes share, which is a file, too.
-fn is_full(error: &MigrateError) -> bool {
-    const NO_SHARED_MEMORY: &str = "4874";
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    let database = error.as_database_error();
-    database.is_some_and(|error| primary_code(error) == Some(FULL) || error.code().as_deref() == Some(NO_SHARED_MEMORY))
-}
-
-/// The codes that say that the file itself is wrong.
-fn is_damage(error: &dyn DatabaseError) -> bool {
-    const CORRUPT: i32 = 11;
-    const NOTADB: i32 = 26;
-    matches!(primary_code(error), Some(CORRUPT | NOTADB))
-}
-
-/// The codes that say «not now» rather than «never».
-pub(super) fn is_unavailable(error: &dyn DatabaseError) -> bool {
-    const PERM: i32 = 3;
-    const LOCKED: i32 = 6;
-    const NOMEM: i32 = 7;
-    const READONLY: i32 = 8;
-    const IOERR: i32 = 10;
-    const CANTOPEN: i32 = 14;
-    const PROTOCOL: i32 = 15;
-    // A file can be mended, or replaced by a backup, without a change to the program.
-    is_damage(error)
-        || matches!(
-            primary_code(error),
-            Some(PERM | BUSY | LOCKED | NOMEM | READONLY | IOERR | FULL | CANTOPEN | PROTOCOL)
-        )
 }
 
 #[cfg(test)]
