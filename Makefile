@@ -5,7 +5,7 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz faults reliability browser \
+.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz faults reliability mutants browser \
 	interop schema picture bench load soak tools
 
 check: format lint doc queries licenses dotenv targets test faults interop browser schema
@@ -84,9 +84,19 @@ faults:
 	@command -v strace >/dev/null || { echo 'strace is missing; on Debian: apt-get install strace libfaketime'; exit 1; }
 	$(if $(ROUNDS),HALLPASS_ROUNDS=$(ROUNDS)) cargo test --locked --test faults -- --include-ignored --nocapture
 
-# The long form, by hand: docs/RELIABILITY.md has its figures.
+# The long form of all that docs/RELIABILITY.md tells of, by hand: about five hours.
 reliability:
 	HALLPASS_ROUNDS=1000 cargo test --locked --test faults -- --include-ignored --nocapture --test-threads=1
+	HALLPASS_ROUNDS=1000000 cargo test --locked --test api mutations -- --nocapture
+	PROPTEST_CASES=5000 cargo test --locked --test api properties
+	$(MAKE) schema EXAMPLES=1000
+	$(MAKE) soak
+
+# Breaks the rules of src/auth in a thousand ways, one after the other, and looks whether a test fails: most of a day.
+# SHARD=0/16 does a sixteenth.
+mutants:
+	@command -v cargo-mutants >/dev/null || cargo install --quiet cargo-mutants@27.1.0 --locked
+	cargo mutants --baseline skip --timeout 300 --sharding round-robin $(if $(SHARD),--shard $(SHARD)) -o target
 
 picture:
 	HALLPASS_PICTURE=$(CURDIR)/docs/swagger-ui.png cargo test --test browser -- --ignored
