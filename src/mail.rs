@@ -1,14 +1,9 @@
 //! Mail leaves here: through a server of SMTP, or into a mailbox in memory (the demo, and tests).
-//!
-//! The mail server is spoken to step by step, and not through lettre's own transport, which does not tell at which one it
-//! failed: a server that refuses our password has said nothing of the recipient.
 
-use std::{
-    collections::VecDeque,
-    fmt, io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod mailbox;
+mod smtp;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use lettre::{
     Address, Message,
@@ -16,21 +11,12 @@ use lettre::{
         self, MultiPart,
         header::{HeaderName, HeaderValue},
     },
-    transport::smtp::{
-        self, SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT,
-        authentication::{Credentials, DEFAULT_MECHANISMS},
-        client::{AsyncSmtpConnection, TlsParameters},
-        commands::{Data, Mail as MailFrom, Rcpt},
-        extension::ClientId,
-    },
 };
-use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
-use url::{Host, Url};
+use tokio::time::timeout;
+
+pub use mailbox::{Kept, Mailbox};
+pub use smtp::Smtp;
 
 use crate::{
     config::Config,
@@ -38,13 +24,8 @@ use crate::{
     model::{MailId, MailKind, Time},
 };
 
-/// How long a server may take to be reached, to take a mail, and to part. Each worker of the outbox has a lease of more.
-const CONNECTING: Duration = Duration::from_secs(15);
+/// How long a server may take for a mail. A mail that is being sent is held for as long.
 const SENDING: Duration = Duration::from_mins(2);
-const PARTING: Duration = Duration::from_secs(5);
-
-/// How many mails the mailbox keeps: the newest.
-const KEPT: usize = 100;
 
 /// A mail, written.
 #[derive(Clone)]
@@ -109,12 +90,12 @@ impl Failure {
         Self { step, status: None, cause: None, is_final: false }
     }
 
-    fn at(step: &'static str, error: &smtp::Error) -> Self {
+    fn at(step: &'static str, error: &lettre::transport::smtp::Error) -> Self {
         Self { status: error.status().map(u16::from), ..Self::later(step) }
     }
 
     /// Before the server has heard of the mail: what is said then names nobody.
-    fn without_connection(step: &'static str, error: &smtp::Error) -> Self {
+    fn without_connection(step: &'static str, error: &lettre::transport::smtp::Error) -> Self {
         let status = error.status().map(u16::from);
         let cause = match (status, std::error::Error::source(error)) {
             (None, Some(cause)) => Some(cause.to_string()),
@@ -180,211 +161,10 @@ fn compose(from: &message::Mailbox, mail: &Mail) -> Result<Message, Failure> {
         .map_err(|_| Failure::later("message"))
 }
 
-/// A server of SMTP.
-pub struct Smtp {
-    from: message::Mailbox,
-    host: String,
-    port: u16,
-    security: Security,
-    credentials: Option<Credentials>,
-    hello: ClientId,
-}
-
-enum Security {
-    /// To this machine alone.
-    Plain,
-    /// From the start.
-    Tls(TlsParameters),
-    /// After a few words, and never without.
-    StartTls(TlsParameters),
-}
-
-impl fmt::Debug for Smtp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Smtp").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
-    }
-}
-
-impl Smtp {
-    /// Reads lettre's form of a URL.
-    fn new(url: &str, from: message::Mailbox) -> Result<Self, Error> {
-        let unusable = |_| Error::internal("SMTP_URL cannot be used");
-        let url = Url::parse(url).map_err(unusable)?;
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            None => return Err(Error::internal("SMTP_URL names no server")),
-        };
-        let tls = || TlsParameters::new(host.clone()).map_err(Error::internal);
-        let must_start = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
-        let (security, port) = match url.scheme() {
-            "smtps" => (Security::Tls(tls()?), SUBMISSIONS_PORT),
-            "smtp" if must_start => (Security::StartTls(tls()?), SUBMISSION_PORT),
-            _ => (Security::Plain, SMTP_PORT),
-        };
-        let decode = |text| percent_decode_str(text).decode_utf8().map(String::from).map_err(Error::internal);
-        let credentials = match url.password() {
-            Some(password) => Some(Credentials::new(decode(url.username())?, decode(password)?)),
-            None => None,
-        };
-        // A path is what we say that we are.
-        let hello = match url.path().trim_matches('/') {
-            "" => ClientId::default(),
-            name => ClientId::Domain(name.to_owned()),
-        };
-        Ok(Self { from, port: url.port().unwrap_or(port), host, security, credentials, hello })
-    }
-
-    async fn send(&self, message: &Message) -> Result<(), Failure> {
-        let mut connection = self.connect().await?;
-        let sent = transact(&mut connection, message).await;
-        // Whether it was taken is known; the other side is told that this was all.
-        tokio::spawn(async move { timeout(PARTING, connection.quit()).await });
-        sent
-    }
-
-    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let server = (self.host.as_str(), self.port);
-        let connected = if let Security::Tls(parameters) = &self.security {
-            let wrapper = Some(parameters.clone());
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING), &self.hello, wrapper, None).await
-        } else {
-            let unreached = |error: io::Error| Failure { cause: Some(error.to_string()), ..Failure::later("connect") };
-            let stream = reach(server).await.map_err(unreached)?;
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
-        };
-        let mut connection = connected.map_err(|error| Failure::without_connection("connect", &error))?;
-        if let Security::StartTls(parameters) = &self.security {
-            let started = connection.starttls(parameters.clone(), &self.hello).await;
-            started.map_err(|error| Failure::without_connection("starttls", &error))?;
-        }
-        if let Some(credentials) = &self.credentials {
-            let known = connection.auth(DEFAULT_MECHANISMS, credentials).await;
-            known.map_err(|error| Failure::at("auth", &error))?;
-        }
-        Ok(connection)
-    }
-}
-
-/// Connects to the first address that answers. Without Nagle's algorithm: lettre writes the dot that ends a mail by
-/// itself, and it would wait for 40 ms until the server has acknowledged the rest (RFC 1122, 4.2.3.2).
-async fn reach(server: (&str, u16)) -> io::Result<TcpStream> {
-    let mut last = io::ErrorKind::AddrNotAvailable.into();
-    for address in lookup_host(server).await? {
-        match timeout(CONNECTING, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
-}
-
-/// Hands a message over. Only what the server says for good of the recipient or the message ends it.
-async fn transact(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), Failure> {
-    let at = |step| move |error: smtp::Error| Failure::at(step, &error);
-    let of_it =
-        |step| move |error: smtp::Error| Failure { is_final: error.is_permanent(), ..Failure::at(step, &error) };
-    let envelope = message.envelope();
-    connection.command(MailFrom::new(envelope.from().cloned(), Vec::new())).await.map_err(at("sender"))?;
-    for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(of_it("recipient"))?;
-    }
-    connection.command(Data).await.map_err(of_it("data"))?;
-    connection.message(&message.formatted()).await.map_err(of_it("message"))?;
-    Ok(())
-}
-
-/// A mail that was kept.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    /// The mail.
-    pub mail: Mail,
-    /// As a server would have got it (RFC 5322).
-    pub raw: Vec<u8>,
-}
-
-/// The newest mails, in memory.
-pub struct Mailbox {
-    from: message::Mailbox,
-    mails: Mutex<VecDeque<Kept>>,
-}
-
-impl fmt::Debug for Mailbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Mailbox(…)")
-    }
-}
-
-impl Default for Mailbox {
-    fn default() -> Self {
-        let address = Address::new_dangerous("hallpass", "localhost");
-        Self { from: message::Mailbox::new(Some("Hallpass".to_owned()), address), mails: Mutex::default() }
-    }
-}
-
-impl Mailbox {
-    fn keep(&self, mail: Mail, raw: Vec<u8>) {
-        let mut mails = self.mails.lock().unwrap_or_else(PoisonError::into_inner);
-        if mails.len() == KEPT {
-            mails.pop_front();
-        }
-        mails.push_back(Kept { mail, raw });
-    }
-
-    /// What is in it, the oldest first.
-    pub fn list(&self) -> Vec<Kept> {
-        self.mails.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-
-    /// Takes out what is in it, the oldest first.
-    pub fn take(&self) -> Vec<Kept> {
-        self.mails.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Mail, Mailbox, Security, Smtp, compose};
+    use super::{Failure, Mail, Mailbox, compose};
     use crate::model::{MailId, MailKind, Time};
-
-    fn smtp(url: &str) -> Smtp {
-        Smtp::new(url, "Hallpass <login@example.com>".parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_url_is_read_as_lettre_reads_it() {
-        for (url, host, port, tls, hello) in [
-            ("smtps://u:p@mail.example.com", "mail.example.com", 465, "tls", None),
-            ("smtp://mail.example.com?tls=required", "mail.example.com", 587, "starttls", None),
-            (
-                "smtp://mail.example.com:2525/me.example?tls=required",
-                "mail.example.com",
-                2525,
-                "starttls",
-                Some("me.example"),
-            ),
-            ("smtp://127.0.0.1:1025", "127.0.0.1", 1025, "plain", None),
-            ("smtp://[::1]", "::1", 25, "plain", None),
-        ] {
-            let smtp = smtp(url);
-            let security = match smtp.security {
-                Security::Plain => "plain",
-                Security::Tls(_) => "tls",
-                Security::StartTls(_) => "starttls",
-            };
-            assert_eq!((smtp.host.as_str(), smtp.port, security), (host, port, tls), "{url}");
-            if let Some(hello) = hello {
-                assert_eq!(smtp.hello.to_string(), hello);
-            }
-        }
-        let shown = format!("{:?}", smtp("smtps://user:p%40ss@mail.example.com"));
-        assert!(!shown.contains("user") && !shown.contains("p@ss"), "{shown}");
-    }
 
     #[test]
     fn nothing_in_a_mail_becomes_a_header() {
@@ -429,20 +209,5 @@ mod tests {
         assert_eq!(failure.to_string(), "recipient 550");
         let failure = Failure { cause: Some("refused".to_owned()), ..Failure::later("connect") };
         assert_eq!(failure.to_string(), "connect: refused");
-    }
-
-    #[test]
-    fn the_mailbox_keeps_the_newest() {
-        let mailbox = Mailbox::default();
-        for n in 0..250 {
-            let id: MailId = uuid::Uuid::from_u128(n).into();
-            let [to, subject, text, html] = [(); 4].map(|()| n.to_string());
-            let kind = MailKind::Reset;
-            mailbox.keep(Mail { id, kind, to, at: Time::from_unix(0), subject, text, html }, Vec::new());
-        }
-        let kept = mailbox.list();
-        assert_eq!((kept.len(), kept[0].mail.to.as_str(), kept[99].mail.to.as_str()), (100, "150", "249"));
-        assert!(!format!("{:?}", kept[0]).contains("150"));
-        assert_eq!((mailbox.take().len(), mailbox.list().len()), (100, 0));
     }
 }
