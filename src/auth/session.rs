@@ -1,16 +1,15 @@
 //! Logging in, being recognised afterwards, and ending it.
 
+mod login;
+
+pub use login::{Login, login};
+
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
 use super::{
-    hasher::Verdict,
-    limits::Attempt,
-    outbox,
-    password::{Password, TypedPassword},
-    random,
     refresh::RefreshToken,
     rotation,
     token::{AccessToken, Grant, Verified},
@@ -18,34 +17,15 @@ use super::{
 use crate::{
     app::App,
     error::Error,
-    model::{
-        By, Client, Credentials, Email, Entry, MailKind, PasswordHash, Principal, Salt, Session, SessionId, Standing,
-        Time, User, UserId, Username, WORD_JOINER,
-    },
-    store::{Begun, Current, NewSession, Notice},
+    model::{By, Client, Principal, Salt, Session, SessionId, Standing, Time, UserId},
+    store::Current,
 };
-
-/// The most sessions of an account. One more ends the oldest.
-const MOST: i64 = 50;
 
 /// How old `last_used_at` may grow before it is written again, in seconds.
 const USE_PRECISION: i64 = 60;
 
 /// How many uses are written down in one piece.
 const USES: usize = 500;
-
-/// The most code points that are kept of what a client calls itself.
-const USER_AGENT: usize = 256;
-
-/// What somebody sends to log in. The password is wiped when it has been read.
-pub struct Login {
-    /// A user name or a verified address.
-    pub name: String,
-    /// The password.
-    pub password: String,
-    /// What the client calls itself.
-    pub user_agent: Option<String>,
-}
 
 /// The tokens of a session.
 pub struct Opened {
@@ -55,155 +35,6 @@ pub struct Opened {
     pub refresh_token: String,
     /// When the session ends if it is not refreshed.
     pub refresh_expires_at: Time,
-}
-
-/// Checks a name (or verified address) and a password, and opens a session.
-///
-/// Whatever refuses it, the work and the answer are the same.
-///
-/// # Errors
-/// [`Error::InvalidCredentials`], [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::StorageUnavailable`]
-pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result<Opened, Error> {
-    // What cannot be hashed is neither counted nor looked up: in a storm most of the work is to refuse.
-    if !app.hasher.has_room() {
-        app.metrics.login("overloaded");
-        return Err(Error::Overloaded);
-    }
-    let name = Typed::new(login.name);
-    let attempt = app.limits.login(app.clock.tick(), now, client, name.key());
-    let mut attempt = attempt.inspect_err(|_| app.metrics.login("throttled"))?;
-    match enter(app, now, client, &name, (login.password, login.user_agent), &mut attempt).await {
-        Ok((opened, user)) => {
-            attempt.succeeded(&user);
-            Ok(opened)
-        }
-        Err(why) => {
-            attempt.failed(&why);
-            if matches!(why, Error::Overloaded) {
-                app.metrics.login("overloaded");
-            }
-            Err(why)
-        }
-    }
-}
-
-async fn enter(
-    app: &App,
-    now: Time,
-    client: Client,
-    name: &Typed,
-    (password, user_agent): (String, Option<String>),
-    attempt: &mut Attempt<'_>,
-) -> Result<(Opened, User), Error> {
-    let found = name.find(app).await?;
-    let is_throttled = !attempt.identify(name.key(), found.as_ref().map(|found| &found.user.id));
-    let stored = found.as_ref().and_then(|found| found.password_hash.clone());
-    let typed = TypedPassword::read(password);
-    // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
-    let barred = is_throttled || found.as_ref().is_some_and(|found| found.user.disabled_at.is_some());
-    let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred).await?;
-
-    let refused = |reason: &'static str| {
-        // Not the name: people type their password into that field.
-        let user_id = found.as_ref().map(|found| found.user.id.as_str());
-        app.metrics.login(reason);
-        tracing::warn!(event = "login_failed", reason, user_id, address = %client.address);
-        let entry = By::client(client).does("login_failed", now).refused(reason);
-        app.refusals.note(Entry { target: user_id.map(str::to_owned), ..entry });
-        Error::InvalidCredentials
-    };
-    let outdated = match verdict {
-        _ if is_throttled => return Err(refused("throttled")),
-        Verdict::Match { outdated } => outdated,
-        Verdict::Barred => return Err(refused("disabled")),
-        Verdict::Mismatch => return Err(refused(if found.is_some() { "password" } else { "unknown" })),
-        Verdict::Unusable => {
-            tracing::error!(event = "password_hash_unusable", user_id = found.as_ref().map(|f| f.user.id.as_str()));
-            return Err(refused("hash"));
-        }
-    };
-    let (Some(account), Some(stored)) = (&found, stored) else { return Err(refused("unknown")) };
-    let stronger = match typed.password() {
-        Some(password) if outdated => rehash(app, password.clone()).await,
-        // What another program took for a password and nobody can choose here stays in its hash.
-        _ => None,
-    };
-    let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
-    let (id, salt) = (new.id.clone(), new.salt.clone());
-    let by = By::user(new.user_id.clone(), client);
-    let notice = if attempt.is_doubtful() { doubtful(app, now, &account.user)? } else { None };
-    let begun = app.store.open_session(new, stored, stronger, notice, by).await?;
-    let Begun { current, displaced } = begun.ok_or_else(|| refused("changed"))?;
-    app.metrics.login("accepted");
-    tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
-    for session_id in &displaced {
-        tracing::info!(event = "session_displaced", user_id = %current.user_id, %session_id);
-    }
-    Ok((opened(app, now, &id, &current, &salt)?, account.user.clone()))
-}
-
-/// What tells the owner of a login that may be somebody else's. Of many, he is told of some.
-fn doubtful(app: &App, now: Time, user: &User) -> Result<Option<Notice>, Error> {
-    tracing::warn!(event = "login_after_failures", user_id = %user.id);
-    if app.limits.mail_to(app.clock.tick(), MailKind::LoginAfterFailures, user.id.as_str()) {
-        outbox::notice(app, now)
-    } else {
-        Ok(None)
-    }
-}
-
-/// What somebody typed into the field of the name. With an `@` it is an address, otherwise a user name: neither can be
-/// the other. What can be neither is counted and looked for all the same, and not found.
-struct Typed {
-    text: String,
-    username: Option<String>,
-    email: Option<Email>,
-}
-
-impl Typed {
-    fn new(mut text: String) -> Self {
-        // Copied from a letter, where it keeps the name from being a link.
-        text.retain(|c| c != WORD_JOINER);
-        Self { username: Username::key(&text).ok(), email: Email::parse(&text).ok(), text }
-    }
-
-    /// The same for every spelling of it.
-    fn key(&self) -> &str {
-        self.username.as_deref().or(self.email.as_ref().map(Email::as_key)).unwrap_or(&self.text)
-    }
-
-    async fn find(&self, app: &App) -> Result<Option<Credentials>, Error> {
-        Ok(app.store.credentials(self.username.as_deref(), self.email.as_ref().map(Email::as_key)).await?)
-    }
-}
-
-/// A login does not fail because its hash could not be renewed: the next one will try again.
-async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
-    app.hasher.hash(password).await.ok()
-}
-
-/// A session as it begins.
-fn begin(
-    app: &App,
-    now: Time,
-    client: Client,
-    user_id: UserId,
-    user_agent: Option<String>,
-) -> Result<NewSession, Error> {
-    let after = |time: std::time::Duration| i64::try_from(time.as_secs()).map(|s| now.plus(s)).map_err(Error::internal);
-    let expires_at = after(app.config.session_ttl)?;
-    Ok(NewSession {
-        id: random::id(now)?,
-        user_id,
-        salt: Salt::from_bytes(random::bytes()?),
-        secret_id: app.secrets.current.id.clone(),
-        created_at: now,
-        refresh_expires_at: after(app.config.refresh_token_ttl)?.min(expires_at),
-        expires_at,
-        ip: client.address.to_string(),
-        user_agent: user_agent.map(|text| text.chars().take(USER_AGENT).collect()),
-        others: MOST - 1,
-    })
 }
 
 /// The tokens of a session as it is stored. Its refresh token comes out the same each time.
