@@ -3,7 +3,9 @@
 ALTER TABLE users ADD COLUMN claim_changed_at INTEGER;
 
 UPDATE users SET claim_changed_at = claimed_at
-WHERE claimed_email_key IS NOT NULL AND id IN (SELECT target FROM audit WHERE event = 'email_claimed');
+WHERE claimed_email_key IS NOT NULL AND 'email_claimed' = (
+    SELECT event FROM audit WHERE target = users.id AND event IN ('email_claimed', 'email_set') ORDER BY id DESC LIMIT 1
+);
 
 -- The name of an account that is gone: what tells of a change outlives it.
 ALTER TABLE outbox ADD COLUMN username TEXT;

@@ -55,12 +55,15 @@ impl List {
     }
 
     /// From where on the list is told to who asks for what is newer than `since`: more than was asked, from 1, 2, 4, 8,
-    /// … minutes ago, so that a dozen different answers have to be made, whatever is asked. None: from its beginning.
+    /// … minutes ago, so that a dozen different answers have to be made, whatever is asked. None: from its beginning, as
+    /// also for who asks from ahead of us: our clock was set back, and he has not heard of what ended since.
     pub fn from(&self, since: Option<Time>) -> Option<Time> {
         let minute = |at: Time| at.unix().div_euclid(60);
         let (now, asked) = (minute(self.as_of), minute(since?.plus(-OVERLAP)));
-        // What is to come has not ended yet.
-        let back = u64::try_from(now.saturating_sub(asked)).map_or(-1, |back| back.next_power_of_two().cast_signed());
+        if asked > now {
+            return None;
+        }
+        let back = u64::try_from(now.saturating_sub(asked)).ok()?.next_power_of_two().cast_signed();
         let from = now.saturating_sub(back).saturating_mul(60);
         let first = [self.sessions.first(), self.subjects.first()].into_iter().flatten().map(|entry| entry.at).min();
         Some(Time::from_unix(from)).filter(|from| first.is_some_and(|first| first < *from))

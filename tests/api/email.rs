@@ -525,9 +525,12 @@ async fn a_claim_that_was_changed_before_this_version_is_known_by_the_audit_log(
         "INSERT INTO users (id, username, username_key, claimed_email, claimed_email_key, claimed_at, roles, created_at)
          VALUES ('1', 'first', 'first', 'a@b.example', 'a@b.example', 7, 'user', 3),
                 ('2', 'changed', 'changed', 'a@b.example', 'a@b.example', 8, 'user', 3),
-                ('3', 'none', 'none', NULL, NULL, NULL, 'user', 3);
+                ('3', 'none', 'none', NULL, NULL, NULL, 'user', 3),
+                ('4', 'set', 'set', 'c@b.example', 'c@b.example', 9, 'user', 3);
          INSERT INTO audit (at, event, target, outcome, count)
-         VALUES (5, 'email_claimed', '2', 'done', 1), (5, 'email_claimed', '3', 'done', 1)",
+         VALUES (4, 'email_set', '2', 'done', 1), (5, 'email_claimed', '2', 'done', 1),
+                (5, 'email_claimed', '3', 'done', 1),
+                (5, 'email_claimed', '4', 'done', 1), (5, 'email_set', '4', 'done', 1)",
     )
     .await
     .unwrap();
