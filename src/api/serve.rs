@@ -210,6 +210,7 @@ mod tests {
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
         sync::watch,
+        time::sleep,
     };
 
     /// The head of what a connection answers that grows so old.
@@ -220,6 +221,8 @@ mod tests {
         let (_stopping, stopped) = watch::channel(false);
         let endpoint = Arc::new(make_sync(|_| Response::default()));
         tokio::spawn(super::connection(stream, peer.into(), endpoint, stopped, life));
+        // This timer is the later one.
+        sleep(Duration::from_millis(20)).await;
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         while !answer.ends_with("\r\n\r\n") {
