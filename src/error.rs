@@ -100,6 +100,8 @@ impl From<store::Error> for Error {
         match error {
             store::Error::Unavailable(source) => Self::StorageUnavailable(Box::new(source)),
             store::Error::Internal(source) => Self::Internal(Box::new(source)),
+            store::Error::Ended => Self::SessionEnded,
+            store::Error::Demoted => Self::InsufficientRole,
         }
     }
 }

@@ -231,7 +231,7 @@ impl AdminApi {
         let Context { app, now, client } = context;
         let AddUserRequest { username, email, password, roles } = body.0;
         let form = account::Addition { username, email, password, roles: roles.unwrap_or_default() };
-        let user = account::add(&app, now, &caller.0.by(client), form).await?;
+        let user = account::add(&app, now, &caller.0.as_admin(client), form).await?;
         Ok(Added::Created(Json::new(&user.into())))
     }
 
@@ -265,7 +265,7 @@ impl AdminApi {
             MaybeUndefined::Value(email) => Some(Some(email)),
         };
         let changes = admin::Form { disabled, roles, email }.check()?;
-        let user = admin::change(&app, now, &caller.0.by(client), &UserId::from_text(id.0), changes).await?;
+        let user = admin::change(&app, now, &caller.0.as_admin(client), &UserId::from_text(id.0), changes).await?;
         Ok(Json::new(&user.into()))
     }
 
@@ -279,7 +279,7 @@ impl AdminApi {
     ) -> Result<Done, Refusal<DeleteUser>> {
         caller.0.require(ADMIN)?;
         let Context { app, now, client } = context;
-        admin::delete(&app, now, &caller.0.by(client), &UserId::from_text(id.0), LastAdmin::Stays).await?;
+        admin::delete(&app, now, &caller.0.as_admin(client), &UserId::from_text(id.0), LastAdmin::Stays).await?;
         Ok(Done::NoContent)
     }
 
@@ -308,7 +308,7 @@ impl AdminApi {
     ) -> Result<Done, Refusal<EndUserSessions>> {
         caller.0.require(ADMIN)?;
         let Context { app, now, client } = context;
-        session::end_for(&app, now, &caller.0.by(client), &UserId::from_text(id.0)).await?;
+        session::end_for(&app, now, &caller.0.as_admin(client), &UserId::from_text(id.0)).await?;
         Ok(Done::NoContent)
     }
 

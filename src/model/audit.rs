@@ -1,4 +1,4 @@
-use super::{Client, Principal, Time, UserId};
+use super::{Client, Principal, SessionId, Time, UserId};
 
 /// Who does something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -7,6 +7,8 @@ pub struct By {
     pub actor: Option<UserId>,
     /// From where. None: from this machine.
     pub client: Option<Client>,
+    /// The session of an admin who does it to others. It is done only if that lasts when it is written, and he is one.
+    pub admin: Option<SessionId>,
 }
 
 impl By {
@@ -17,12 +19,12 @@ impl By {
 
     /// Somebody who has not logged in.
     pub fn client(client: Client) -> Self {
-        Self { actor: None, client: Some(client) }
+        Self { client: Some(client), ..Self::default() }
     }
 
     /// The owner of an account.
     pub fn user(id: UserId, client: Client) -> Self {
-        Self { actor: Some(id), client: Some(client) }
+        Self { actor: Some(id), client: Some(client), admin: None }
     }
 
     /// Who it is, for the log.
@@ -38,6 +40,7 @@ impl By {
             actor: self.actor.clone(),
             target: None,
             client: self.client,
+            admin: self.admin.clone(),
             outcome: DONE,
             count: 1,
             detail: None,
@@ -49,6 +52,11 @@ impl Principal {
     /// Who makes this request.
     pub fn by(&self, client: Client) -> By {
         By::user(self.user().id.clone(), client)
+    }
+
+    /// The same, for what only admins may do. The body of a request may come long after its head was judged.
+    pub fn as_admin(&self, client: Client) -> By {
+        By { admin: Some(self.session_id().clone()), ..self.by(client) }
     }
 }
 
@@ -69,6 +77,8 @@ pub struct Entry {
     pub target: Option<String>,
     /// From where.
     pub client: Option<Client>,
+    /// As in [`By`].
+    pub admin: Option<SessionId>,
     /// [`DONE`], or why not.
     pub outcome: &'static str,
     /// How many sessions ended, or refusals it stands for.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{
     Asked, Conn, Error, Notice, Store,
+    admin::may_still,
     audit::append,
     code::void_for_new_password,
     email::proved_address,
@@ -48,6 +49,7 @@ impl Store {
     pub async fn insert_user(&self, new: NewUser, entry: Entry) -> Result<Option<User>, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
+                may_still(&mut *tx, entry.admin.as_ref()).await?;
                 let NewUser { id, username, email, mail, password_hash, roles, created_at } = new;
                 let (name, key) = (username.display(), username.as_key());
                 let (address, address_key) = (email.as_ref().map(Email::display), email.as_ref().map(Email::as_key));

@@ -9,7 +9,7 @@ use super::{
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
-use crate::model::{ADMIN, By, Email, Entry, MailKind, Roles, Time, User, UserId};
+use crate::model::{ADMIN, By, Email, Entry, MailKind, Roles, SessionId, Time, User, UserId};
 
 /// What an operator changes of an account. What is not named stays.
 #[derive(Debug, Clone, Default)]
@@ -226,6 +226,7 @@ impl Store {
     pub async fn delete_user(&self, id: UserId, last_admin: LastAdmin, entry: Entry) -> Result<Removal, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
+                may_still(&mut *tx, entry.admin.as_ref()).await?;
                 // Its sessions go with it.
                 let last = last_issue(&mut *tx, &id, entry.at).await?;
                 let may_go = last_admin == LastAdmin::MayGo;
@@ -255,6 +256,26 @@ impl Store {
     }
 }
 
+/// Sees to it that an admin may still do what he does to others. He was one when the head of his request came: who held
+/// back its body, or waited for a hash, would keep for as long what was taken from him, and could give it to another
+/// account.
+///
+/// # Errors
+/// [`Error::Ended`], [`Error::Demoted`]
+pub(super) async fn may_still(tx: &mut Conn, admin: Option<&SessionId>) -> Result<(), Error> {
+    let Some(session_id) = admin else { return Ok(()) };
+    let roles = sqlx::query_scalar!(
+        r#"SELECT roles AS "roles: Roles" FROM users
+           WHERE disabled_at IS NULL AND id = (SELECT user_id FROM sessions WHERE sessions.id = $1 AND ended_at IS NULL)"#,
+        session_id
+    );
+    match roles.fetch_optional(tx).await? {
+        None => Err(Error::Ended),
+        Some(roles) if roles.has(ADMIN) => Ok(()),
+        Some(_) => Err(Error::Demoted),
+    }
+}
+
 async fn change(
     tx: &mut Conn,
     id: UserId,
@@ -263,6 +284,7 @@ async fn change(
     by: &By,
     now: Time,
 ) -> Result<(Changed, Touched), Error> {
+    may_still(&mut *tx, by.admin.as_ref()).await?;
     let left = |why| Ok((why, Touched::nothing()));
     let Some(before) = by_id(&mut *tx, &id).await? else { return left(Changed::Gone) };
     if let Some(Some(email)) = &changes.email

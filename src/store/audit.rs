@@ -97,7 +97,7 @@ impl Store {
 
 /// Writes a row, in the transaction of what it tells of.
 pub(super) async fn append(tx: &mut Conn, entry: &Entry) -> Result<(), Error> {
-    let Entry { event, at, actor, target, client, outcome, count, detail } = entry;
+    let Entry { event, at, actor, target, client, admin: _, outcome, count, detail } = entry;
     let (address, request_id) =
         (client.map(|client| client.address.to_string()), client.map(|client| client.request.to_string()));
     sqlx::query!(

@@ -84,6 +84,12 @@ pub enum Error {
     /// A bug.
     #[error("the database refused a statement: {0}")]
     Internal(#[source] Arc<sqlx::Error>),
+    /// The session of the admin who wanted it has ended meanwhile.
+    #[error("the admin's session has ended")]
+    Ended,
+    /// He is no admin any more.
+    #[error("the admin is none any more")]
+    Demoted,
 }
 
 impl From<sqlx::Error> for Error {

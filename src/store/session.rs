@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::{Conn, Current, Error, Notice, Store, audit::append, memory::Touched, notice::tell_owner};
+use super::{
+    Conn, Current, Error, Notice, Store, admin::may_still, audit::append, memory::Touched, notice::tell_owner,
+};
 use crate::model::{
     By, Entry, MailKind, PasswordHash, Roles, Salt, SecretId, Session, SessionId, Standing, Time, UserId,
 };
@@ -295,6 +297,7 @@ impl Store {
     ) -> Result<usize, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
+                may_still(&mut *tx, entry.admin.as_ref()).await?;
                 let ended = end_all_of(&mut *tx, &user_id, except.as_ref(), entry.at).await?;
                 if !ended.is_empty() {
                     append(tx, &entry.on(&user_id).times(ended.len())).await?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use hallpass::{
-    auth::{account, admin},
+    auth::{account, admin, session},
     error::Error,
     model::{By, MailKind, Roles},
     store::{Changes, LastAdmin, NewRoles, Search},
 };
-use poem::http::Method;
+use poem::{Body, Request, http::Method};
 use serde_json::{Value, json};
 
 use super::app::{Answer, PASSWORD, Pair, TestApp};
@@ -739,4 +739,49 @@ async fn a_claim_that_an_admin_sets_again_is_the_newest_and_the_operators() {
     let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
     assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
     assert_eq!(app.post("/email/verify", &mail.link()).await.status, 204);
+}
+
+#[tokio::test]
+async fn who_holds_back_a_body_keeps_no_power_that_was_taken_from_him() {
+    let app = TestApp::new().await;
+    let (boss, _) = as_admin(&app, "boss").await;
+    let no_admin = Changes::roles(NewRoles::Remove(Roles::one("admin").unwrap()));
+    for (name, changes, status, code) in [
+        ("alice", Some(no_admin), 403, "insufficient_role"),
+        ("bob", Some(Changes::disabled(true)), 401, "session_ended"),
+        // Only the sessions.
+        ("carol", None, 401, "session_ended"),
+    ] {
+        let account = json!({"username": format!("{name}2"), "password": PASSWORD, "roles": ["admin"]});
+        let operations = [
+            (Method::POST, "/admin/users".to_owned(), account),
+            (Method::PATCH, format!("/admin/users/{boss}"), json!({"disabled": true})),
+        ];
+        as_admin(&app, name).await;
+        for (method, path, body) in operations {
+            let user = account::find(&app.app, name).await.unwrap();
+            app.change(app.app.clock.now(), &user, Changes::disabled(false)).await;
+            app.change(app.app.clock.now(), &user, Changes::roles(NewRoles::Add(Roles::one("admin").unwrap()))).await;
+            let pair = app.open(name).await;
+            // The body comes when the head has been judged.
+            let (server, changes) = (app.app.clone(), changes.clone());
+            let held_back = async move {
+                let now = server.clock.now();
+                match changes {
+                    Some(changes) => {
+                        admin::change(&server, now, &By::operator(), &user.id, changes).await.unwrap();
+                    }
+                    None => session::end_all_of(&server, now, &By::operator(), &user.id, None).await.unwrap(),
+                }
+                Ok::<_, std::io::Error>(body.to_string().into_bytes())
+            };
+            let request = Request::builder().method(method.clone()).uri_str(&path).content_type("application/json");
+            let request = request.header("authorization", format!("Bearer {}", pair.access));
+            let body = Body::from_bytes_stream(futures_util::stream::once(Box::pin(held_back)));
+            let answer = app.send(request.body(body)).await;
+            assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{name} {method}");
+        }
+        assert!(account::find(&app.app, &format!("{name}2")).await.is_err());
+    }
+    assert!(account::find(&app.app, "boss").await.unwrap().disabled_at.is_none());
 }
