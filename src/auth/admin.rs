@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most roles of an account: they stand in each of its tokens, and a request's head has room for so many.
-const ROLES: usize = 32;
+pub(super) const ROLES: usize = 32;
 
 /// Which part of a list of accounts.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::random;
+use super::{admin, random};
 use crate::{
     app::App,
     error::{Error, FieldError},
@@ -202,9 +202,15 @@ fn read(app: &App, now: Time, line: &[u8]) -> Result<Result<Newcomer, Outcome>, 
     let password_hash = record.password_hash.map(PasswordHash::from_text);
     let checked = password_hash.as_ref().map_or(Ok(()), |hash| app.hasher.check(hash));
     keep(&mut errors, "/password_hash", checked);
-    let roles = Roles::with(record.roles.iter().flatten().map(String::as_str));
     // In other words than the error's own, which has the name.
-    let roles = keep(&mut errors, "/roles", roles.map_err(|_| "has a name that no role can have"));
+    let roles = match Roles::with(record.roles.iter().flatten().map(String::as_str)) {
+        Err(_) => Err("has a name that no role can have"),
+        Ok(_) if record.roles.iter().flatten().count() > admin::ROLES => {
+            Err("has more roles than a token has room for")
+        }
+        Ok(roles) => Ok(roles),
+    };
+    let roles = keep(&mut errors, "/roles", roles);
     let is_past = |at: &Time| (0..=now.plus(CLOCK).unix()).contains(&at.unix());
     let created_at = match &record.created_at {
         None => Ok(now),

@@ -218,6 +218,10 @@ async fn each_line_is_judged_by_itself_and_the_outcome_holds_nothing_of_it() {
              /roles has a name that no role can have; \
              /created_at must be a time that has been, as 2026-11-23T09:00:00Z",
         ),
+        (
+            json!({"username": "x", "roles": (0..33).map(|n| format!("r{n}")).collect::<Vec<_>>()}).to_string(),
+            "invalid x /roles has more roles than a token has room for",
+        ),
         (r#"{"username": "x", "email_verified": true}"#.to_owned(), "invalid x /email_verified is true of no address"),
         (
             r#"{"username": "x", "created_at": "2999-01-01T00:00:00Z"}"#.to_owned(),
