@@ -2,6 +2,7 @@
 
 mod mailbox;
 mod smtp;
+mod spoken;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -21,7 +21,7 @@ use tokio::{
 };
 use url::{Host, Url};
 
-use super::Failure;
+use super::{Failure, spoken::Spoken};
 use crate::error::Error;
 
 /// How long a server may take to be reached, and to part.
@@ -99,7 +99,7 @@ impl Smtp {
             AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING), &self.hello, wrapper, None).await
         } else {
             let unreached = |error: io::Error| Failure { cause: Some(error.to_string()), ..Failure::later("connect") };
-            let stream = reach(server).await.map_err(unreached)?;
+            let stream = Spoken::new(reach(server).await.map_err(unreached)?);
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
         };
         let mut connection = connected.map_err(|error| Failure::without_connection("connect", &error))?;

@@ -237,6 +237,31 @@ async fn mail_goes_to_nobody_who_does_not_prove_its_name() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs aiosmtpd; make interop runs it"]
+async fn what_was_said_before_tls_does_not_count_under_it() {
+    let mail = MailServer::start(Some("good"));
+    mail.plan(&["always STARTTLS inject"]);
+    let authority = mail.folder.path().join("ca.pem").display().to_string();
+    let url = format!("smtp://localhost:{}?tls=required", mail.port);
+    let server = start(&url, &[("SSL_CERT_FILE", &authority)]);
+    register(&server, 1).await;
+    until("it was tried", async || !mail.taken().is_empty() || count(&server, "mail_failed") > 0).await;
+    let said: Vec<Value> = mail.log().into_iter().map(|line| line["stage"].clone()).collect();
+    assert_eq!(said, ["EHLO", "STARTTLS"], "{}", server.log());
+}
+
+#[tokio::test]
+#[ignore = "needs aiosmtpd; make interop runs it"]
+async fn a_server_that_never_ends_a_line_is_left() {
+    let mail = MailServer::start(None);
+    mail.plan(&["always GREETING endless"]);
+    let server = start(&plain(&mail), &[]);
+    register(&server, 1).await;
+    until("it was tried", async || count(&server, "mail_failed") > 0).await;
+    assert!(server.log().contains("connect"), "{}", server.log());
+}
+
 /// How often it is killed.
 fn rounds() -> u64 {
     std::env::var("HALLPASS_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap())

@@ -5,7 +5,8 @@
 FOLDER/plan has a line for each connection that is to go wrong, in the order in which they come: a stage and what
 happens there, as in `RCPT drop`. A line is taken once; without one all goes well. The stages are GREETING, EHLO,
 STARTTLS, MAIL, RCPT, DATA (the command) and END (the message was taken, and is answered). What happens is `drop`,
-`hang`, `slow`, or a number of three digits: the answer. `END drop` has taken the mail and does not say so. A last line
+`hang`, `slow`, or a number of three digits: the answer. `END drop` has taken the mail and does not say so. `STARTTLS
+inject` answers before TLS what is asked under it; `GREETING endless` begins a line and never ends it. A last line
 `always STAGE WHAT` holds for all connections after it.
 
 FOLDER/log has a line of JSON for all that was said: the connection, the stage, and for a mail what it is.
@@ -89,6 +90,21 @@ class Server(SMTP):
         if what == "slow":
             await asyncio.sleep(SLOW)
             return False
+        if what == "inject":
+            # With the consent, as somebody on the way would: it is not under TLS, and answers what will be said there.
+            push = self.push
+
+            async def once(status):
+                self.push = push
+                await push(f"{status}\r\n250 as told")
+
+            self.push = once
+            return False
+        if what == "endless":
+            while not self.transport.is_closing():
+                self._writer.write(b"2" * 65536)
+                await self._writer.drain()
+            return True
         if what == "hang":
             await asyncio.sleep(3600)
         if what[0].isdigit():
