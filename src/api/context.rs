@@ -100,9 +100,12 @@ pub fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNe
     address
 }
 
-/// `192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1`, `[2001:db8::1]:5000`
+/// `192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5000`
 fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?.trim();
+    if let Some(bare) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return bare.parse().ok().map(|address: std::net::Ipv6Addr| IpAddr::from(address).to_canonical());
+    }
     let address = text.parse().or_else(|_| text.parse().map(|socket: std::net::SocketAddr| socket.ip()));
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
@@ -132,6 +135,8 @@ mod tests {
             ("10.0.0.1", &["\u{e9}, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
             ("::1", &["[2001:db8::5]:4711"], "2001:db8::5"),
+            ("::1", &["[2001:db8::5]"], "2001:db8::5"),
+            ("10.0.0.1", &["198.51.100.7, [198.51.100.8]"], "10.0.0.1"),
             ("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
         ] {
             let mut headers = HeaderMap::new();
