@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use lettre::{AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
 use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -173,7 +173,20 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(|_| address())
+        .map(unmapped)
         .map_err(|_| "takes addresses or networks between commas, as in 10.0.0.0/8,::1".to_owned())
+}
+
+/// What is said of IPv4 in the words of IPv6: addresses are compared in their own.
+fn unmapped(network: IpNet) -> IpNet {
+    let mapped = |network: Ipv6Net| {
+        let length = network.prefix_len().checked_sub(96)?;
+        Ipv4Net::new(network.addr().to_ipv4_mapped()?, length).ok()
+    };
+    match network {
+        IpNet::V6(network) => mapped(network).map_or(IpNet::V6(network), IpNet::V4),
+        v4 @ IpNet::V4(_) => v4,
+    }
 }
 
 /// lettre's forms. A connection that is not encrypted goes to this machine alone, and none falls back to that.

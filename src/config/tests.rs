@@ -118,11 +118,12 @@ fn a_host_that_others_reach_needs_a_public_url() {
 fn lists_are_read_item_by_item() {
     let config = read(&[
         ("CORS_ORIGINS", "https://app.example.com, http://localhost:5173/"),
-        ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,::1,::ffff:192.0.2.0/120,::/0"),
     ])
     .unwrap();
     assert_eq!(config.cors_origins, ["https://app.example.com", "http://localhost:5173"]);
-    assert_eq!(config.trusted_proxies.len(), 2);
+    let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128", "192.0.2.0/24", "::/0"]);
 }
 
 #[test]
