@@ -140,7 +140,13 @@ async fn what_goes_on_for_long_does_not_grow() {
     // Caches fill, and the first sessions of each person end.
     let warm = (length / 4).min(Duration::from_mins(10));
     let cheap = [("ARGON2_MEMORY_KIB", "7168"), ("ARGON2_ITERATIONS", "5")];
-    let limits = [("RATE_LIMITS", "on"), ("TRUSTED_PROXIES", "127.0.0.1/32"), ("REFRESH_REUSE_SECONDS", "1")];
+    // All of them may come at once.
+    let limits = [
+        ("HASH_QUEUE", "100"),
+        ("RATE_LIMITS", "on"),
+        ("TRUSTED_PROXIES", "127.0.0.1/32"),
+        ("REFRESH_REUSE_SECONDS", "1"),
+    ];
     let metrics = format!("127.0.0.1:{}", free_port());
     let server = Server::start(&[&cheap[..], &limits, &[("LOG", "error"), ("METRICS_ADDR", &metrics)]].concat());
     let counts = Arc::new(Counts::default());
@@ -148,7 +154,8 @@ async fn what_goes_on_for_long_does_not_grow() {
     for number in 0..PEOPLE {
         let name = format!("person{number}");
         let person = Person {
-            client: Client::new(),
+            // As docs/OPERATIONS.md asks of proxies: what waits for longer, the server may close at any moment.
+            client: Client::builder().pool_idle_timeout(Duration::from_secs(5)).build().unwrap(),
             counts: counts.clone(),
             base: server.url(""),
             address: format!("198.51.100.{number}"),
@@ -161,7 +168,7 @@ async fn what_goes_on_for_long_does_not_grow() {
             while !person.counts.is_over.load(Ordering::Relaxed) {
                 person.visit(round).await;
                 round += 1;
-                // Ten logins and changes of a password a minute are allowed, and a connection may wait for ten seconds.
+                // Ten logins and changes of a password a minute are allowed.
                 sleep(Duration::from_secs(8)).await;
             }
         });
