@@ -48,6 +48,18 @@ pub fn finish(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// The program `hallpass` of a folder without any rights, as a user who is not root, and who has the folder.
+pub fn without_rights(folder: &Path) -> Command {
+    const NOBODY: u32 = 65_534;
+    let mut command = Command::new("setpriv");
+    command.arg("--no-new-privs");
+    if std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).is_ok() {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
+    }
+    command.arg(folder.join("hallpass")).current_dir(folder).env_clear();
+    command
+}
+
 /// The server behind a limit of the shell, in a folder of its own.
 pub fn limited(limit: &str, settings: &[(&str, &str)]) -> Server {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());

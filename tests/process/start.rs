@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::program::{PASSWORD, SECRET_KEY, Server, command, eventually, limited, read_all, run, text};
+use super::program::{PASSWORD, SECRET_KEY, Server, command, eventually, limited, read_all, run, text, without_rights};
 
 #[tokio::test]
 async fn without_a_secret_it_says_how_to_make_one() {
@@ -174,24 +174,11 @@ async fn it_leaves_no_core() {
 #[tokio::test]
 #[ignore = "needs setpriv; make interop runs it"]
 async fn it_needs_no_rights_and_writes_nothing_but_its_database() {
-    const NOBODY: u32 = 65_534;
     let (folder, port) = (tempfile::tempdir().unwrap(), super::program::free_port());
-    let program = folder.path().join("hallpass");
-    std::fs::copy(env!("CARGO_BIN_EXE_hallpass"), &program).unwrap();
-    let mut drop_rights = std::process::Command::new("setpriv");
-    drop_rights.arg("--no-new-privs");
-    if std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).is_ok() {
-        drop_rights.args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--bounding-set=-all",
-            "--inh-caps=-all",
-        ]);
-    }
-    drop_rights.arg(&program).arg("serve").current_dir(folder.path()).env_clear();
-    drop_rights.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string());
-    let mut server = Server::spawn(drop_rights, folder, port);
+    std::fs::copy(env!("CARGO_BIN_EXE_hallpass"), folder.path().join("hallpass")).unwrap();
+    let mut command = without_rights(folder.path());
+    command.arg("serve").env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string());
+    let mut server = Server::spawn(command, folder, port);
     let status = server.of_proc("status");
     let field = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1);
     assert_ne!(field("Uid:"), Some("0"));

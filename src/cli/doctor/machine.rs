@@ -107,10 +107,11 @@ const FILES: u64 = 4_096 + 64;
 
 fn files() -> Finding {
     const CHECK: &str = "files";
-    match getrlimit(Resource::Nofile).current {
+    // To which the server raises its own.
+    match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < FILES => {
             let text = format!("a process may have {limit} files open, so there are fewer connections than 4096");
-            Finding::warn(CHECK, text, format!("ulimit -n {FILES}, or LimitNOFILE={FILES} for the service"))
+            Finding::warn(CHECK, text, format!("ulimit -Hn {FILES} as root, or LimitNOFILE={FILES} for the service"))
         }
         Some(limit) => Finding::ok(CHECK, format!("a process may have {limit} open")),
         None => Finding::ok(CHECK, "a process may have any number open"),
@@ -125,18 +126,20 @@ const LIMITS: u64 = 76;
 
 fn memory(config: &Config) -> Option<Finding> {
     let threads = u64::try_from(config.hash_threads).ok()?;
+    let servers = port::servers(config);
+    let whose = if servers.is_empty() { "this command" } else { "the server" };
     let hashing = threads * u64::from(config.argon2.memory_kib) / 1024;
     let limits = if config.rate_limits { LIMITS } else { 0 };
-    Some(judge_memory(threads, hashing, limits, total_memory(port::server(config))? / MIB))
+    Some(judge_memory(threads, hashing, limits, total_memory(&servers)? / MIB, whose))
 }
 
-/// All in MiB.
-fn judge_memory(threads: u64, hashing: u64, limits: u64, total: u64) -> Finding {
+/// All in MiB. Whose limit it is, is told: another one counts for a service than for a command in a shell.
+fn judge_memory(threads: u64, hashing: u64, limits: u64, total: u64, whose: &str) -> Finding {
     const CHECK: &str = "memory";
     let most = PROGRAM + IN_USE + limits + hashing;
     let text = format!(
-        "of {total} MiB, {threads} hash threads take {hashing} MiB, and what is kept in memory {IN_USE} MiB at most, the \
-         limits {limits} MiB"
+        "of {total} MiB that {whose} may have, {threads} hash threads take {hashing} MiB, and what is kept in memory \
+         {IN_USE} MiB at most, the limits {limits} MiB"
     );
     if hashing + PROGRAM > total {
         Finding::fail(CHECK, text, "lower HASH_THREADS or ARGON2_MEMORY_KIB")
@@ -150,14 +153,19 @@ fn judge_memory(threads: u64, hashing: u64, limits: u64, total: u64) -> Finding 
 }
 
 /// What a process may have, in bytes: the machine's, or the least that its group and the groups around it have. That of
-/// the server, if one runs: a service has a group of its own, and so has a command in a shell.
-fn total_memory(server: Option<u32>) -> Option<u64> {
+/// the server, if one runs: a service has a group of its own, and so has a command in a shell. Of those that may be it,
+/// the one that has the least.
+fn total_memory(servers: &[u32]) -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok()?;
     let line = machine.lines().find(|line| line.starts_with("MemTotal:"))?;
     let machine = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024;
-    let process = server.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
-    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
-    Some(group_memory(&groups, Path::new("/sys/fs/cgroup")).map_or(machine, |limit| limit.min(machine)))
+    let limit = |process: &str| {
+        let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+        group_memory(&groups, Path::new("/sys/fs/cgroup"))
+    };
+    let least =
+        if servers.is_empty() { limit("self") } else { servers.iter().filter_map(|pid| limit(&pid.to_string())).min() };
+    Some(least.map_or(machine, |limit| limit.min(machine)))
 }
 
 /// The least limit of these groups (cgroups(7), `/proc/PID/cgroup`) and of all above them, in bytes: version 2, whose
@@ -228,7 +236,7 @@ mod tests {
             (2, 38, 76, 69, "Fail"),
             (64, 4_096, 76, 8_000, "Warn"),
         ] {
-            let found = judge_memory(threads, hashing, limits, total);
+            let found = judge_memory(threads, hashing, limits, total, "the server");
             assert_eq!(format!("{:?}", found.state), word, "{found:?}");
         }
         for (free, size, word) in [(64, 0, "Ok"), (63, 0, "Fail"), (200, 100, "Ok"), (199, 100, "Warn")] {
