@@ -59,6 +59,7 @@ impl Demo {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
+        serve::allow_files();
         // Before the folder: another demo may be running in it.
         let listener = serve::bind(&self.config(random::secret()?)?)?;
         let secret = self.prepare().map_err(|error| format!("cannot use {}: {error}", self.dir.display()))?;

@@ -43,7 +43,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
 }
 
 /// Every connection is a file. Most systems allow a process 1,024 until it asks for more.
-fn allow_files() {
+pub(super) fn allow_files() {
     let limit = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_err() {
         tracing::warn!(event = "few_files", limit = limit.current);
