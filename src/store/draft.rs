@@ -1,5 +1,5 @@
-//! A file that has its name when it is whole: until then it has another one, beside its place. What a process leaves that
-//! was killed is cleared away by the next one.
+//! A file that has its name when it is whole: until then it has another one, beside its place. What a process leaves
+//! that was killed is cleared away by the next one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -118,19 +118,72 @@ fn remove(draft: &Path) {
     }
 }
 
+/// Whether it is a name that [`Draft::beside`] gives a draft of this file: what an operator has named alike is his.
+fn is_draft(found: &str, name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers =
+        found.strip_prefix(name).and_then(|rest| rest.strip_prefix(DRAFT)).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(pid, n)| is_number(pid) && is_number(n))
+}
+
 /// Clears away drafts of this file that a process left when it was killed: those that nobody holds.
 fn sweep(to: &Path) {
     let (Some(folder), Some(name)) = (to.parent(), to.file_name().and_then(|name| name.to_str())) else { return };
-    let prefix = format!("{name}{DRAFT}");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_draft =
-            entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix) && !name.ends_with(JOURNAL));
+        let is_draft = entry.file_name().to_str().is_some_and(|found| is_draft(found, name));
+        // A pipe would wait for its other end to be opened, and a link lead elsewhere: DirEntry does not follow it.
+        let is_file = || entry.metadata().is_ok_and(|entry| entry.is_file());
         // Held until it is gone: whoever has just made it must not take it for his own.
         if is_draft
+            && is_file()
             && let Ok(file) = File::open(entry.path())
             && file.try_lock().is_ok()
         {
             remove(&entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::Draft;
+
+    #[test]
+    fn only_drafts_that_nobody_holds_are_cleared_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let held = Draft::beside(&at("backup.db")).unwrap();
+        for name in ["backup.db.draft-1-0", "backup.db.draft-4194304-99", "backup.db.draft-4194304-99-journal"] {
+            fs::write(at(name), "left").unwrap();
+        }
+        let others = [
+            "backup.db",
+            "backup.db.draft-old",
+            "backup.db.draft-1",
+            "backup.db.draft-1-",
+            "backup.db.draft--1",
+            "backup.db.draft-1-0.bak",
+            "backup.db.draft-1-2-3",
+            "backup.db.draft-1-+2",
+            "other.db.draft-1-0",
+            "my-backup.db.draft-1-0",
+        ];
+        for name in others {
+            fs::write(at(name), "kept").unwrap();
+        }
+        mknodat(CWD, at("backup.db.draft-1-1"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        std::os::unix::fs::symlink(at("backup.db"), at("backup.db.draft-1-2")).unwrap();
+        let draft = Draft::beside(&at("backup.db")).unwrap();
+        let mut kept: Vec<_> = others.map(at).into();
+        kept.extend(["backup.db.draft-1-1", "backup.db.draft-1-2"].map(at));
+        kept.extend([held.path().to_owned(), draft.path().to_owned()]);
+        kept.sort();
+        let mut found: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        assert_eq!(found, kept);
     }
 }
