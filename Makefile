@@ -5,7 +5,7 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz faults reliability mutants browser \
+.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz fuzz-lock faults reliability mutants browser \
 	interop schema picture bench load soak tools
 
 check: format lint doc queries licenses dotenv targets test faults interop browser schema
@@ -52,13 +52,17 @@ sbom: $(TOOLS)/bin/cargo-cyclonedx
 $(TOOLS)/bin/cargo-cyclonedx:
 	cargo install --quiet cargo-cyclonedx@0.5.9 --locked --root $(TOOLS)
 
-# That the fuzz targets still compile: a workspace of its own, which needs a C++ compiler. Its lock file follows ours.
-targets:
+# That the fuzz targets still compile: a workspace of its own, which needs a C++ compiler.
+targets: fuzz-lock
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+
+# Fuzzed is what is shipped: cargo leaves what our lock file says and adds what only fuzzing needs.
+fuzz-lock:
+	cp Cargo.lock fuzz/Cargo.lock
 
 # Each target for SECONDS, with cargo-fuzz and a nightly compiler.
 SECONDS ?= 60
-fuzz:
+fuzz: fuzz-lock
 	mkdir -p $(addprefix fuzz/corpus/,$(notdir $(wildcard fuzz/seeds/*)))
 	for target in $(notdir $(wildcard fuzz/seeds/*)); do \
 	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
