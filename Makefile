@@ -85,7 +85,8 @@ schema: tools
 
 # SIGKILL, torn logs, system calls that fail, clocks that jump: the short form. ROUNDS=200 makes it longer.
 faults:
-	@command -v strace >/dev/null || { echo 'strace is missing; on Debian: apt-get install strace libfaketime'; exit 1; }
+	@command -v strace >/dev/null && ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || \
+	    { echo 'strace or libfaketime is missing; on Debian: apt-get install strace libfaketime'; exit 1; }
 	$(if $(ROUNDS),HALLPASS_ROUNDS=$(ROUNDS)) cargo test --locked --test faults -- --include-ignored --nocapture
 
 # The long form of all that docs/RELIABILITY.md tells of, by hand: about five hours.
