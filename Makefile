@@ -5,8 +5,8 @@ VENV := $(TOOLS)/venv
 LOAD := $(TOOLS)/load
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz fuzz-lock faults reliability mutants browser \
-	interop schema picture bench load soak tools
+.PHONY: check test format lint doc queries dotenv licenses advisories sbom targets fuzz fuzz-lock faults \
+	reliability mutants browser interop schema picture bench load soak tools
 
 check: format lint doc queries licenses dotenv targets test faults interop browser schema
 

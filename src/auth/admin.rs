@@ -52,8 +52,8 @@ impl Place {
     }
 }
 
-/// A page of the accounts whose name, or else whose address, begins with a text, in that order. Each stands on one page,
-/// whatever is added or deleted meanwhile.
+/// A page of the accounts whose name, or else whose address, begins with a text, in that order. Each stands on one
+/// page, whatever is added or deleted meanwhile.
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::StorageUnavailable`]
@@ -102,7 +102,8 @@ pub async fn user(app: &App, id: &UserId) -> Result<User, Error> {
     Ok(app.store.credentials_by_id(id).await?.ok_or(Error::NotFound)?.user)
 }
 
-/// Changes an account: all of it, or nothing. It holds from the next request on. A proved address that it loses is told.
+/// Changes an account: all of it, or nothing. It holds from the next request on. A proved address that it loses is
+/// told.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::LastAdmin`], [`Error::EmailTaken`], [`Error::StorageUnavailable`]

@@ -17,9 +17,10 @@ use tokio::{
 const MOST: usize = 256 * 1_024;
 const AHEAD: usize = 2_048;
 
-/// What a server says, a line at a time. lettre keeps what came with a line for the next one, and so what came after the
-/// consent to STARTTLS, which anybody on the way may have put there, would count as said under TLS (CVE-2011-0411 tells
-/// of the same in servers). Here it is left to TLS, which it does not fit. Nor is there an end to a line before its end.
+/// What a server says, a line at a time. lettre keeps what came with a line for the next one, and so what came after
+/// the consent to STARTTLS, which anybody on the way may have put there, would count as said under TLS (CVE-2011-0411
+/// tells of the same in servers). Here it is left to TLS, which it does not fit. Nor is there an end to a line before
+/// its end.
 #[derive(Debug)]
 pub(super) struct Spoken {
     stream: TcpStream,

@@ -105,7 +105,7 @@ pub enum OpenError {
     },
     /// Where the file is, SQLite keeps no write-ahead log: its processes share memory there, which networks have not.
     #[error(
-        "the database {} cannot have a write-ahead log where it is (SQLite takes the journal mode «{mode}»); move it to \
+        "the database {} cannot have a write-ahead log where it is (SQLite takes the journal mode «{mode}»); move it \
          a local disk",
         path.display()
     )]
@@ -266,7 +266,8 @@ async fn has_log(path: &Path, conn: &mut Conn) -> Result<(), OpenError> {
 }
 
 /// Two processes may start on one empty file: whoever comes second finds the work done when it looks again. On a new
-/// connection: when a commit finds the disk full, SQLite has rolled back, and sqlx goes on in a transaction that is none.
+/// connection: when a commit finds the disk full, SQLite has rolled back, and sqlx goes on in a transaction that is
+/// none.
 async fn migrate(path: &Path, file: &File, mut conn: Conn) -> Result<Conn, OpenError> {
     let mut tries = MIGRATION_TRIES;
     loop {

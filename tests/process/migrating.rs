@@ -57,22 +57,28 @@ fn rows(made: &str) -> Vec<Value> {
 async fn what_keycloak_exports_comes_along() {
     let server = Server::start(&[("LOG", "error")]);
     // Keycloak writes JSON into JSON.
-    let credential = |kind: &str, secret: &Value, data: &Value| json!({"type": kind, "secretData": secret.to_string(), "credentialData": data.to_string()});
+    let credential = |kind: &str, secret: &Value, data: &Value| {
+        let (secret, data) = (secret.to_string(), data.to_string());
+        json!({"type": kind, "secretData": secret, "credentialData": data})
+    };
     let pbkdf2 = credential(
         "password",
-        &json!({"value": "JsfNbCOIdZUbyBJ+BT+VoGI91Ec2rWLOvkLPDaX8e9k=", "salt": "P5rtFkGtPfoaryJ6PizUJw==", "additionalParameters": {}}),
+        &json!({"value": "JsfNbCOIdZUbyBJ+BT+VoGI91Ec2rWLOvkLPDaX8e9k=",
+                "salt": "P5rtFkGtPfoaryJ6PizUJw==", "additionalParameters": {}}),
         &json!({"hashIterations": 27_500, "algorithm": "pbkdf2-sha256", "additionalParameters": {}}),
     );
     // `hashlib.pbkdf2_hmac("sha1", "correct horse é", b"0123456789abcdef", 1000, 64)`
     let sha1 = credential(
         "password",
-        &json!({"value": "luj/dfvocExw3xl+r2xiB4MgltYa9SpXFH53gTCH9aPOTUv/wv5lvJVHrwYSkZJbcKeSAb4ncKFBitG2c+lIiQ==", "salt": "MDEyMzQ1Njc4OWFiY2RlZg=="}),
+        &json!({"value": "luj/dfvocExw3xl+r2xiB4MgltYa9SpXFH53gTCH9aPOTUv/wv5lvJVHrwYSkZJbcKeSAb4ncKFBitG2c+lIiQ==",
+                "salt": "MDEyMzQ1Njc4OWFiY2RlZg=="}),
         &json!({"hashIterations": 1_000, "algorithm": "pbkdf2"}),
     );
     // `argon2.low_level.hash_secret_raw(b"password", b"saltsaltsaltsalt", 5, 7168, 1, 32, Type.ID)`, Keycloak's cost.
     let argon2 = credential(
         "password",
-        &json!({"value": "7PCw6lTrVcqZB4uvMkl7NOUjxGtvALJ5SyYrIQAEWsc=", "salt": "c2FsdHNhbHRzYWx0c2FsdA==", "additionalParameters": {}}),
+        &json!({"value": "7PCw6lTrVcqZB4uvMkl7NOUjxGtvALJ5SyYrIQAEWsc=",
+                "salt": "c2FsdHNhbHRzYWx0c2FsdA==", "additionalParameters": {}}),
         &json!({"hashIterations": 5, "algorithm": "argon2", "additionalParameters": {
             "hashLength": ["32"], "memory": ["7168"], "type": ["id"], "version": ["1.3"], "parallelism": ["1"]}}),
     );

@@ -108,8 +108,8 @@ impl Cost {
 
 /// The library takes its memory itself, and ends the process if it gets none. So as much is asked for, and given back
 /// untouched. It helps where the process may have only so much address space (`ulimit -v`), unless another thread takes
-/// it in between; where memory runs out when it is written to (a group's limit), nothing helps but that the ceilings are
-/// low.
+/// it in between; where memory runs out when it is written to (a group's limit), nothing helps but that the ceilings
+/// are low.
 fn is_there_room(bytes: usize) -> Result<(), Error> {
     Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::Overloaded)
 }

@@ -55,24 +55,25 @@ impl<'a> Begun<'a> {
 }
 
 impl Attempt<'_> {
-    /// Counts it for the account that has the name, too, if there is one: its name and its address have one count between
-    /// them. False: there were too many. Then no password is judged, and the answer is that to a wrong one: whoever used
-    /// up a name's count, and was told 429 at an address, would know whose that is.
+    /// Counts it for the account that has the name, too, if there is one: its name and its address have one count
+    /// between them. False: there were too many. Then no password is judged, and the answer is that to a wrong one:
+    /// whoever used up a name's count, and was told 429 at an address, would know whose that is.
     pub fn identify(&mut self, name: &str, id: Option<&UserId>) -> bool {
         let Some(begun) = &mut self.0 else { return true };
         let account = id.map_or(name, UserId::as_str);
         let at = Subject::AccountAt(account, begun.client.address.into());
         let mark = begun.at(&Subject::Account(account), &at);
         if id.is_none() {
-            // As long as it takes to count. It is not counted: names that nobody has would fill the table twice as fast.
+            // As long as it takes to count. It is not counted: names that nobody has would fill the table twice as
+            // fast.
             std::hint::black_box(begun.tables.failures.is_open(begun.tick, mark));
             return true;
         }
         begun.count(mark).is_ok()
     }
 
-    /// Whether its owner should be told of it, if its password is right: it comes after many failures on the account, from
-    /// where that has not logged in.
+    /// Whether its owner should be told of it, if its password is right: it comes after many failures on the account,
+    /// from where that has not logged in.
     pub fn is_doubtful(&self) -> bool {
         let Some(begun) = &self.0 else { return false };
         !begun.is_known && begun.counted.last().is_some_and(|counted| counted.is_late)

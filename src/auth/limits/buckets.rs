@@ -42,8 +42,8 @@ impl Buckets {
         self.take_of(1, now, mark)
     }
 
-    /// Takes one out of a mark's bucket that is so many times as large, and fills so many times as fast. It is full after
-    /// the same time, which is what a cell holds: so it may share cells with the others.
+    /// Takes one out of a mark's bucket that is so many times as large, and fills so many times as fast. It is full
+    /// after the same time, which is what a cell holds: so it may share cells with the others.
     ///
     /// # Errors
     /// As [`Self::take`].

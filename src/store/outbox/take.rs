@@ -73,8 +73,8 @@ struct Holder {
 }
 
 impl Store {
-    /// Takes a mail whose turn it is, until `lease`: nobody else sends it so long, nor after a crash. Finds out to whom it
-    /// goes, and notes what its link and its code are.
+    /// Takes a mail whose turn it is, until `lease`: nobody else sends it so long, nor after a crash. Finds out to whom
+    /// it goes, and notes what its link and its code are.
     ///
     /// # Errors
     /// [`Error`]
