@@ -1,7 +1,7 @@
 //! A mail server, spoken to step by step, and not through lettre's own transport, which does not tell at which one it
 //! failed: a server that refuses our password has said nothing of the recipient.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use lettre::{
     Message,
@@ -17,7 +17,7 @@ use lettre::{
 use percent_encoding::percent_decode_str;
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use url::{Host, Url};
 
@@ -93,13 +93,15 @@ impl Smtp {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let server = (self.host.as_str(), self.port);
+        let unreached = |error: io::Error| Failure { cause: Some(error.to_string()), ..Failure::later("connect") };
+        let (addresses, each) = find((self.host.as_str(), self.port)).await.map_err(unreached)?;
         let connected = if let Security::Tls(parameters) = &self.security {
+            // Over a connection of lettre's own, whose options cannot be set: it has Nagle's algorithm. lettre takes one
+            // of ours for STARTTLS only, and does not show what it verifies a certificate with.
             let wrapper = Some(parameters.clone());
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING), &self.hello, wrapper, None).await
+            AsyncSmtpConnection::connect_tokio1(&*addresses, Some(each), &self.hello, wrapper, None).await
         } else {
-            let unreached = |error: io::Error| Failure { cause: Some(error.to_string()), ..Failure::later("connect") };
-            let stream = Spoken::new(reach(server).await.map_err(unreached)?);
+            let stream = Spoken::new(reach(&addresses, each).await.map_err(unreached)?);
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
         };
         let mut connection = connected.map_err(|error| Failure::without_connection("connect", &error))?;
@@ -115,12 +117,21 @@ impl Smtp {
     }
 }
 
+/// Where a server is, and how long each of its addresses may take, so that all of them are tried in time.
+async fn find(server: (&str, u16)) -> io::Result<(Vec<SocketAddr>, Duration)> {
+    let begun = Instant::now();
+    let addresses: Vec<SocketAddr> = timeout(CONNECTING, lookup_host(server)).await??.collect();
+    let left = CONNECTING.saturating_sub(begun.elapsed());
+    let each = left / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    Ok((addresses, each))
+}
+
 /// Connects to the first address that answers. Without Nagle's algorithm: lettre writes the dot that ends a mail by
 /// itself, and it would wait for 40 ms until the server has acknowledged the rest (RFC 1122, 4.2.3.2).
-async fn reach(server: (&str, u16)) -> io::Result<TcpStream> {
+async fn reach(addresses: &[SocketAddr], each: Duration) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
-    for address in lookup_host(server).await? {
-        match timeout(CONNECTING, TcpStream::connect(address)).await {
+    for address in addresses {
+        match timeout(each, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
@@ -149,10 +160,30 @@ async fn transact(connection: &mut AsyncSmtpConnection, message: &Message) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::{Security, Smtp};
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        time::Duration,
+    };
+
+    use super::{CONNECTING, Security, Smtp, find, reach};
 
     fn smtp(url: &str) -> Smtp {
         Smtp::new(url, "Hallpass <login@example.com>".parse().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_server_is_tried_in_its_part_of_the_time() {
+        for host in ["127.0.0.1", "localhost"] {
+            let (addresses, each) = find((host, 25)).await.unwrap();
+            let all: Duration = addresses.iter().map(|_| each).sum();
+            assert!(!all.is_zero() && all <= CONNECTING, "{host}");
+        }
+        let server = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let there = server.local_addr().unwrap();
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let stream = reach(&[nowhere, there], CONNECTING).await.unwrap();
+        assert!(stream.peer_addr().unwrap() == there && stream.nodelay().unwrap());
+        assert!(reach(&[nowhere], CONNECTING).await.is_err() && reach(&[], CONNECTING).await.is_err());
     }
 
     #[test]
