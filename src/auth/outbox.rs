@@ -4,7 +4,7 @@
 //! can measure it. What is sent is marked before and deleted after: if a server is killed in between, it is sent once more.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     pin::pin,
     sync::{
         Arc,
@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time};
+use tokio::{
+    task::{self, JoinSet},
+    time,
+};
 
 use super::{
     code::{self, Made},
@@ -33,8 +36,13 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(500);
 
 /// One mail after the other is sent, so that a kill comes between one and its answer at most. If one takes longer than
-/// this, in milliseconds, the next one does not wait for it.
-const PATIENCE: u64 = 5_000;
+/// this, the next one does not wait for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where more than so many are due, it waits no longer than this: one after the other, a flood of what strangers ask for
+/// would keep the others back until their links are over.
+const CROWD: usize = 20;
+const HURRY: Duration = Duration::from_millis(200);
 
 /// The most mails that are sent at once for all that.
 const AT_ONCE: usize = 8;
@@ -126,6 +134,7 @@ pub async fn run(app: Arc<App>) {
         tokio::select! {
             _ = ticks.tick() => sending.has_failed = false,
             () = sending.one_done(), if sending.is_awaited() || app.mailing.is_ending() => {}
+            () = time::sleep(HURRY / 4), if sending.is_hurried() => {}
         }
         if let Err(error) = sending.fill(&app).await {
             tracing::warn!(event = "outbox_not_read", %error);
@@ -197,12 +206,14 @@ pub async fn finish(app: &App) {
 /// What is being sent.
 #[derive(Default)]
 struct Sending {
-    tasks: JoinSet<(Due, Result<(), Error>)>,
-    /// What the tasks have, and since when. By address: one at a time goes to each, so that the last that arrives is the
-    /// one that counts.
-    mails: Vec<(Due, Tick)>,
+    tasks: JoinSet<Result<(), Error>>,
+    /// The address that each task sends to, and since when. One at a time goes to each, so that the last that arrives is
+    /// the one that counts.
+    mails: HashMap<task::Id, (String, Tick)>,
     /// Whether others wait for one of them to be done.
     has_more: bool,
+    /// Whether so many do that it is not one after the other.
+    is_crowded: bool,
     /// Whether the database could not be used: the next look is when it is time.
     has_failed: bool,
 }
@@ -210,26 +221,36 @@ struct Sending {
 impl Sending {
     /// Whether there is nobody whom the next one would have to wait for.
     fn is_open(&self, tick: Tick) -> bool {
-        let is_late = |begun: &Tick| tick.millis_since(*begun) >= PATIENCE;
-        self.mails.len() < AT_ONCE && self.mails.iter().all(|(_, begun)| is_late(begun))
+        let patience = if self.is_crowded { HURRY } else { PATIENCE };
+        let is_late = |begun: &Tick| u128::from(tick.millis_since(*begun)) >= patience.as_millis();
+        self.mails.len() < AT_ONCE && self.mails.values().all(|(_, begun)| is_late(begun))
     }
 
     fn is_awaited(&self) -> bool {
         self.has_more && !self.has_failed
     }
 
+    fn is_hurried(&self) -> bool {
+        self.is_crowded && !self.has_failed && self.mails.len() < AT_ONCE
+    }
+
     /// Waits until one is.
     async fn one_done(&mut self) {
-        match self.tasks.join_next().await {
+        match self.tasks.join_next_with_id().await {
             Some(done) => self.note(done),
             None => std::future::pending().await,
         }
     }
 
-    fn note(&mut self, done: Result<(Due, Result<(), Error>), tokio::task::JoinError>) {
+    fn begin(&mut self, email_key: String, tick: Tick, send: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        let id = self.tasks.spawn(send).id();
+        self.mails.insert(id, (email_key, tick));
+    }
+
+    fn note(&mut self, done: Result<(task::Id, Result<(), Error>), task::JoinError>) {
         match done {
-            Ok((due, delivered)) => {
-                self.mails.retain(|(mail, _)| mail.id != due.id);
+            Ok((id, delivered)) => {
+                self.mails.remove(&id);
                 if let Err(error) = delivered {
                     tracing::warn!(event = "outbox_not_read", %error);
                     self.has_failed = true;
@@ -237,36 +258,32 @@ impl Sending {
             }
             Err(error) => {
                 tracing::error!(event = "upkeep_failed", %error);
-                // Which one it was is not known; they have their leases.
-                if self.tasks.is_empty() {
-                    self.mails.clear();
-                }
+                // It is tried again when its lease is over.
+                self.mails.remove(&error.id());
             }
         }
     }
 
     /// Begins as many as there is room for.
     async fn fill(&mut self, app: &Arc<App>) -> Result<(), Error> {
-        while let Some(done) = self.tasks.try_join_next() {
+        while let Some(done) = self.tasks.try_join_next_with_id() {
             self.note(done);
         }
+        self.is_crowded = false;
         if app.mailing.is_ending() {
             return Ok(());
         }
         let due = app.store.due_mails(app.clock.now(), WINDOW).await?;
-        let mut taken: HashSet<String> = self.mails.iter().map(|(mail, _)| mail.email_key.clone()).collect();
+        let mut taken: HashSet<String> = self.mails.values().map(|(email_key, _)| email_key.clone()).collect();
         self.has_more = false;
+        self.is_crowded = due.len() > CROWD;
         for mail in due {
             let tick = app.clock.tick();
             if !self.is_open(tick) || !taken.insert(mail.email_key.clone()) {
                 self.has_more = true;
             } else {
-                self.mails.push((mail.clone(), tick));
                 let app = app.clone();
-                self.tasks.spawn(async move {
-                    let delivered = deliver(&app, mail.clone()).await;
-                    (mail, delivered)
-                });
+                self.begin(mail.email_key.clone(), tick, async move { deliver(&app, mail).await });
             }
         }
         Ok(())
@@ -383,7 +400,38 @@ fn write(app: &App, now: Time, id: MailId, ready: &Ready, made: Made) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, pause};
+    use std::future::{pending, ready};
+
+    use super::{AT_ONCE, LONGEST, Sending, pause};
+    use crate::model::Tick;
+
+    #[tokio::test]
+    async fn where_few_wait_the_next_one_begins_after_five_seconds_and_where_many_do_soon() {
+        let at = Tick::from_millis;
+        for (is_crowded, patience) in [(false, 5_000), (true, 200)] {
+            let mut sending = Sending { is_crowded, ..Sending::default() };
+            for n in 0..AT_ONCE as u64 {
+                assert!(sending.is_open(at(n * patience)), "{n}");
+                sending.begin(n.to_string(), at(n * patience), pending());
+                assert!(!sending.is_open(at((n + 1) * patience - 1)), "{n}");
+            }
+            assert!(!sending.is_open(at(u64::MAX)) && !sending.is_hurried(), "no more than that");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_gives_back_its_place_and_its_address_and_no_other() {
+        let mut sending = Sending::default();
+        let at = Tick::from_millis(0);
+        sending.begin("hangs".to_owned(), at, pending());
+        sending.begin("panics".to_owned(), at, async { panic!("a bug") });
+        sending.one_done().await;
+        let left = |sending: &Sending| sending.mails.values().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        assert_eq!(left(&sending), ["hangs"]);
+        sending.begin("is sent".to_owned(), at, ready(Ok(())));
+        sending.one_done().await;
+        assert_eq!(left(&sending), ["hangs"]);
+    }
 
     #[test]
     fn the_pauses_double_up_to_the_longest() {

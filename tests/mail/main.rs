@@ -323,3 +323,19 @@ async fn what_one_server_is_sending_no_other_one_takes_nor_waits_for() {
     tokio::time::sleep(Duration::from_secs(45)).await;
     assert_eq!(mail.taken().len(), 6, "{:?}", mail.counts());
 }
+
+#[tokio::test]
+#[ignore = "needs aiosmtpd; make interop runs it"]
+async fn where_many_wait_they_are_sent_side_by_side() {
+    let mail = MailServer::start(None);
+    // Nothing that comes is answered, so what is begun is begun beside it.
+    mail.plan(&["always END hang"]);
+    let begun = Instant::now();
+    let server = start(&plain(&mail), &[]);
+    for number in 0..40 {
+        register(&server, number).await;
+    }
+    until("eight are under way", async || mail.taken().len() == 8).await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(30), "one after the other they would take 35 s: {took:?}");
+}
