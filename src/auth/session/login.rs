@@ -105,11 +105,15 @@ async fn enter(
     let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
     let (id, salt) = (new.id.clone(), new.salt.clone());
     let by = By::user(new.user_id.clone(), client);
-    let notice = if attempt.is_doubtful() { doubtful(app, now, &account.user)? } else { None };
+    let is_doubtful = attempt.is_doubtful();
+    let notice = if is_doubtful { doubtful(app, now, &account.user)? } else { None };
     let begun = app.store.open_session(new, stored, stronger, notice, by).await?;
     let Begun { current, displaced } = begun.ok_or_else(|| refused("changed"))?;
     app.metrics.login("accepted");
     tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
+    if is_doubtful {
+        tracing::warn!(event = "login_after_failures", user_id = %current.user_id);
+    }
     for session_id in &displaced {
         tracing::info!(event = "session_displaced", user_id = %current.user_id, %session_id);
     }
@@ -118,7 +122,6 @@ async fn enter(
 
 /// What tells the owner of a login that may be somebody else's. Of many, he is told of some.
 fn doubtful(app: &App, now: Time, user: &User) -> Result<Option<Notice>, Error> {
-    tracing::warn!(event = "login_after_failures", user_id = %user.id);
     if app.limits.mail_to(app.clock.tick(), MailKind::LoginAfterFailures, user.id.as_str()) {
         outbox::notice(app, now)
     } else {
