@@ -122,12 +122,13 @@ pub async fn change(app: &App, now: Time, by: &By, id: &UserId, changes: Changes
     }
 }
 
-/// Deletes an account for good.
+/// Deletes an account for good. Its proved address is told.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::LastAdmin`], [`Error::StorageUnavailable`]
 pub async fn delete(app: &App, now: Time, by: &By, id: &UserId, last_admin: LastAdmin) -> Result<(), Error> {
-    match app.store.delete_user(id.clone(), last_admin, by.does("user_deleted", now)).await? {
+    let notice = outbox::notice(app, now)?;
+    match app.store.delete_user(id.clone(), last_admin, notice, by.does("user_deleted", now)).await? {
         Removal::Done => tracing::info!(event = "user_deleted", user_id = %id, by = by.name()),
         Removal::Gone => return Err(Error::NotFound),
         Removal::LastAdmin => return Err(Error::LastAdmin),

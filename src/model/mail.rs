@@ -34,7 +34,7 @@ pub enum MailKind {
     PasswordChanged,
     /// The right password after many wrong ones, from where the account had not logged in.
     LoginAfterFailures,
-    /// By its owner. There is no account any more.
+    /// By its owner, or an operator. There is no account any more.
     AccountDeleted,
 }
 

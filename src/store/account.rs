@@ -5,9 +5,8 @@ use super::{
     admin::may_still,
     audit::append,
     code::void_for_new_password,
-    email::proved_address,
     memory::Touched,
-    notice::{keep_notices, tell_of_end, tell_owner},
+    notice::{erase, tell_owner},
     outbox::enqueue,
     revocation::cut_off,
     session::{end_all_of, last_issue},
@@ -177,11 +176,12 @@ impl Store {
                 if user.roles.has(ADMIN) && !has_other_admin(&mut *tx, &id).await? {
                     return left(Deletion::LastAdmin);
                 }
-                let (last, address) =
-                    (last_issue(&mut *tx, &id, entry.at).await?, proved_address(&mut *tx, &id).await?);
-                keep_notices(&mut *tx, &id).await?;
+                // Its sessions go with it.
+                let last = last_issue(&mut *tx, &id, entry.at).await?;
+                // Whether it goes. What belongs to it must be seen to before it is gone.
                 let row = sqlx::query_scalar!(
-                    r#"DELETE FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+                    r#"UPDATE users SET password_hash = NULL
+                       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
                          AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $3 AND ended_at IS NULL)
                        RETURNING id AS "id!""#,
                     id,
@@ -191,10 +191,8 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return left(Deletion::Changed);
                 }
+                erase(&mut *tx, notice.as_ref(), &id, &user.username).await?;
                 cut_off(&mut *tx, &id, last).await?;
-                if let Some(address) = &address {
-                    tell_of_end(&mut *tx, notice.as_ref(), &user.username, address).await?;
-                }
                 append(tx, &entry.on(&id)).await?;
                 Ok((Deletion::Done, Touched::account(id)))
             })

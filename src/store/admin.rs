@@ -5,7 +5,7 @@ use super::{
     code::{void_all, void_others},
     email::proved_address,
     memory::Touched,
-    notice::{keep_notices, tell},
+    notice::{Of, erase, tell},
     revocation::cut_off,
     session::{end_all_of, last_issue},
 };
@@ -219,34 +219,41 @@ impl Store {
             .await
     }
 
-    /// Deletes an account and all that belongs to it.
+    /// Deletes an account and all that belongs to it. Its proved address is told.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn delete_user(&self, id: UserId, last_admin: LastAdmin, entry: Entry) -> Result<Removal, Error> {
+    pub async fn delete_user(
+        &self,
+        id: UserId,
+        last_admin: LastAdmin,
+        notice: Option<Notice>,
+        entry: Entry,
+    ) -> Result<Removal, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 may_still(&mut *tx, entry.admin.as_ref()).await?;
                 // Its sessions go with it.
                 let last = last_issue(&mut *tx, &id, entry.at).await?;
                 let may_go = last_admin == LastAdmin::MayGo;
-                keep_notices(&mut *tx, &id).await?;
+                // Whether it goes. What belongs to it must be seen to before it is gone.
                 let row = sqlx::query_scalar!(
-                    r#"DELETE FROM users
+                    r#"UPDATE users SET password_hash = NULL
                        WHERE id = $1
                          AND ($2 OR NOT (' ' || roles || ' ' LIKE '% admin %' AND disabled_at IS NULL
                                          AND password_hash IS NOT NULL)
                               OR EXISTS (SELECT 1 FROM users AS other
                                          WHERE ' ' || other.roles || ' ' LIKE '% admin %' AND other.disabled_at IS NULL
                                            AND other.password_hash IS NOT NULL AND other.id <> $1))
-                       RETURNING id AS "id!""#,
+                       RETURNING username AS "username!""#,
                     id,
                     may_go
                 );
-                if row.fetch_optional(&mut *tx).await?.is_none() {
+                let Some(username) = row.fetch_optional(&mut *tx).await? else {
                     let is_there = by_id(tx, &id).await?.is_some();
                     return Ok((if is_there { Removal::LastAdmin } else { Removal::Gone }, Touched::nothing()));
-                }
+                };
+                erase(&mut *tx, notice.as_ref(), &id, &username).await?;
                 cut_off(&mut *tx, &id, last).await?;
                 append(tx, &entry.on(&id)).await?;
                 Ok((Removal::Done, Touched::account(id)))
@@ -410,7 +417,7 @@ async fn set_email(
     }
     void_others(&mut *tx, id, key).await?;
     if let Some(before) = &before {
-        tell(tx, notice, MailKind::EmailChanged, id, before).await?;
+        tell(tx, notice, MailKind::EmailChanged, Of::Living(id), before).await?;
     }
     Ok(true)
 }

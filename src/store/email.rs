@@ -3,7 +3,7 @@ use super::{
     audit::append,
     code::{Try, consume, count_try, void_all},
     memory::Touched,
-    notice::tell,
+    notice::{Of, tell},
     outbox::enqueue,
 };
 use crate::model::{By, Email, Entry, MailKind, PasswordHash, Presented, Purpose, SessionId, Time, UserId};
@@ -63,7 +63,7 @@ impl Store {
                 let others = take_from_others(&mut *tx, &id, &used.email_key, &by, now).await?;
                 void_all(&mut *tx, &id).await?;
                 if let Some(before) = &before {
-                    tell(&mut *tx, notice.as_ref(), MailKind::EmailChanged, &id, before).await?;
+                    tell(&mut *tx, notice.as_ref(), MailKind::EmailChanged, Of::Living(&id), before).await?;
                 }
                 append(tx, &by.does(event(before.as_ref()), now).on(&id)).await?;
                 let touched = others.iter().cloned().fold(Touched::account(id.clone()), touching);

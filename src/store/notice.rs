@@ -17,63 +17,40 @@ pub struct Notice {
     pub expires_at: Time,
 }
 
+/// Which account a mail tells of.
+#[derive(Clone, Copy)]
+pub(super) enum Of<'a> {
+    /// One that there is.
+    Living(&'a UserId),
+    /// One of this name that there is no more.
+    Gone(&'a str),
+}
+
 /// Has an address told of a change. It has room in any case: what strangers ask for must not hide a theft.
 pub(super) async fn tell(
     tx: &mut Conn,
     notice: Option<&Notice>,
     kind: MailKind,
-    user_id: &UserId,
+    account: Of<'_>,
     address: &Address,
 ) -> Result<(), Error> {
     let Some(Notice { id, created_at, expires_at }) = notice else { return Ok(()) };
+    let (user_id, username) = match account {
+        Of::Living(id) => (Some(id), None),
+        Of::Gone(name) => (None, Some(name)),
+    };
     let Address { email, key } = address;
     sqlx::query!(
-        "INSERT INTO outbox (id, kind, user_id, email, email_key, created_at, expires_at, attempts, next_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $6)",
+        "INSERT INTO outbox (id, kind, user_id, username, email, email_key, created_at, expires_at, attempts, next_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $7)",
         id,
         kind,
         user_id,
-        email,
-        key,
-        created_at,
-        expires_at
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Has an address told that its account is gone.
-pub(super) async fn tell_of_end(
-    tx: &mut Conn,
-    notice: Option<&Notice>,
-    username: &str,
-    address: &Address,
-) -> Result<(), Error> {
-    let Some(Notice { id, created_at, expires_at }) = notice else { return Ok(()) };
-    let (Address { email, key }, kind) = (address, MailKind::AccountDeleted);
-    sqlx::query!(
-        "INSERT INTO outbox (id, kind, username, email, email_key, created_at, expires_at, attempts, next_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $6)",
-        id,
-        kind,
         username,
         email,
         key,
         created_at,
         expires_at
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Keeps what tells of changes of an account that is about to be deleted: else who stole it could hide the theft by that.
-pub(super) async fn keep_notices(tx: &mut Conn, user_id: &UserId) -> Result<(), Error> {
-    sqlx::query!(
-        "UPDATE outbox SET username = (SELECT users.username FROM users WHERE users.id = $1), user_id = NULL
-         WHERE user_id = $1 AND kind NOT IN ('verify', 'reset')",
-        user_id
     )
     .execute(tx)
     .await?;
@@ -87,8 +64,29 @@ pub(super) async fn tell_owner(
     kind: MailKind,
     user_id: &UserId,
 ) -> Result<(), Error> {
+    if notice.is_none() {
+        return Ok(());
+    }
     match proved_address(&mut *tx, user_id).await? {
-        Some(address) => tell(tx, notice, kind, user_id, &address).await,
+        Some(address) => tell(tx, notice, kind, Of::Living(user_id), &address).await,
+        None => Ok(()),
+    }
+}
+
+/// Deletes an account, which it is settled may go, and all that belongs to it. Its proved address is told. What tells of
+/// changes before stays: else who stole it could hide the theft by that.
+pub(super) async fn erase(tx: &mut Conn, notice: Option<&Notice>, id: &UserId, username: &str) -> Result<(), Error> {
+    let address = proved_address(&mut *tx, id).await?;
+    sqlx::query!(
+        "UPDATE outbox SET username = $2, user_id = NULL WHERE user_id = $1 AND kind NOT IN ('verify', 'reset')",
+        id,
+        username
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("DELETE FROM users WHERE id = $1", id).execute(&mut *tx).await?;
+    match address {
+        Some(address) => tell(tx, notice, MailKind::AccountDeleted, Of::Gone(username), &address).await,
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use super::{
     code::{consume, void_all},
     email::{Address, event, proved_address, take_from_others, touching},
     memory::Touched,
-    notice::tell,
+    notice::{Of, tell},
     session::end_all_of,
 };
 use crate::model::{By, MailKind, PasswordHash, Presented, Purpose, Time, UserId};
@@ -80,9 +80,9 @@ impl Store {
                     append(&mut *tx, &by.does(event(before.as_ref()), now).on(&id)).await?;
                 }
                 if let Some([password, email]) = &notices {
-                    tell(&mut *tx, Some(password), MailKind::PasswordChanged, &id, &address).await?;
+                    tell(&mut *tx, Some(password), MailKind::PasswordChanged, Of::Living(&id), &address).await?;
                     if let Some(before) = before.filter(|_| has_proved) {
-                        tell(&mut *tx, Some(email), MailKind::EmailChanged, &id, &before).await?;
+                        tell(&mut *tx, Some(email), MailKind::EmailChanged, Of::Living(&id), &before).await?;
                     }
                 }
                 let ended = end_all_of(tx, &id, None, now).await?;

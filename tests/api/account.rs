@@ -267,17 +267,24 @@ async fn who_is_deleted_is_told_and_of_what_came_before() {
     assert!(mails.iter().all(|mail| mail.text.contains("\"jane\"") && mail.token.is_empty()), "{mails:?}");
     assert_eq!(app.text("SELECT CAST(COUNT(*) AS TEXT) FROM outbox").await, "0");
 
-    // What an address is told, whose account an admin deletes.
+    // And if an operator deletes it.
     app.own("joan", "joan@example.org").await;
     let token = app.login("joan").await;
     assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
     app.remove(app.app.clock.now(), &account::find(&app.app, "joan").await.unwrap()).await;
-    assert_eq!(app.mail().await.kind, MailKind::PasswordChanged);
+    let mails = app.mails().await;
+    let told: Vec<_> = mails.iter().map(|mail| (mail.kind, mail.to.as_str())).collect();
+    let to = "joan@example.org";
+    assert_eq!(told, [(MailKind::PasswordChanged, to), (MailKind::AccountDeleted, to)]);
+    assert!(mails.iter().all(|mail| mail.text.contains("\"joan\"")), "{mails:?}");
 
     // An address that nobody proved is told nothing.
     app.claim("june", "june@example.org").await;
     app.mails().await;
     let token = app.login("june").await;
     assert_eq!(app.call(Method::POST, "/me/delete", &token, Some(&own)).await.status, 204);
+    app.claim("joel", "joel@example.org").await;
+    app.mails().await;
+    app.remove(app.app.clock.now(), &account::find(&app.app, "joel").await.unwrap()).await;
     assert!(app.mails().await.is_empty());
 }

@@ -1,14 +1,14 @@
 //! Mail on its way: what is kept of it, and what becomes of it when it cannot be sent.
 
 use hallpass::{
-    auth::outbox,
-    model::{MailKind, Time},
-    store::Take,
+    auth::{account, outbox},
+    model::{By, MailKind, PasswordHash, Roles, SessionId, Time},
+    store::{Changes, Deletion, NewRoles, Take},
 };
 use poem::http::Method;
 use serde_json::json;
 
-use super::app::{PASSWORD, START, TestApp};
+use super::app::{PASSWORD, Pair, START, TestApp};
 
 /// Nobody listens there.
 const NOWHERE: &[(&str, &str)] = &[("SMTP_URL", "smtp://127.0.0.1:1"), ("MAIL_FROM", "login@example.com")];
@@ -241,4 +241,31 @@ async fn what_belongs_to_an_account_goes_with_it() {
     assert_eq!(answer.status, 204);
     app.post("/email/verify", &mail.link()).await.refuses(400, "invalid_code", "");
     assert!(app.mails().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_takes_no_notice_from_its_account() {
+    let app = TestApp::new().await;
+    app.own("jane", "jane@example.org").await;
+    let pair = Pair::of(&app.try_login("jane", PASSWORD).await);
+    let user = account::find(&app.app, "jane").await.unwrap();
+    let now = app.app.clock.now();
+    let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+    assert_eq!(app.call(Method::POST, "/password/change", &pair.access, Some(&body)).await.status, 204);
+    let waits = "SELECT kind || ' ' || COALESCE(user_id, '-') || ' ' || COALESCE(username, '-') FROM outbox";
+    let expected = format!("password_changed {} -", user.id.as_str());
+    assert_eq!(app.text(waits).await, expected);
+
+    let entry = By::operator().does("user_deleted", now);
+    let other = PasswordHash::from_text("another".to_owned());
+    let sid = SessionId::from_text(pair.sid());
+    let deleted = app.app.store.delete_own(user.id.clone(), other, sid, None, entry).await.unwrap();
+    assert_eq!((deleted, app.text(waits).await), (Deletion::Changed, expected.clone()));
+
+    app.change(now, &user, Changes::roles(NewRoles::Add(Roles::one("admin").unwrap()))).await;
+    let path = format!("/admin/users/{}", user.id.as_str());
+    app.delete(&path, &pair.access).await.refuses(409, "last_admin", "");
+    assert_eq!(app.text(waits).await, expected);
+    assert_eq!(app.try_login("jane", PASSWORD).await.status, 200, "nor its password");
+    assert_eq!(app.mail().await.kind, MailKind::PasswordChanged);
 }
