@@ -43,7 +43,8 @@ pub async fn reset(app: &App, now: Time, client: Client, proof: Proof, new_passw
         // Somebody was quicker.
         return right(app, now, client, Try::Wrong, Purpose::Reset);
     };
-    let user = User { email_verified_at: Some(now), ..found.user };
+    // The address of now, not the one that it had proved before.
+    let user = User { email: Some(done.email), email_verified_at: Some(now), ..found.user };
     app.limits.recovered(now, client, &user);
     tracing::info!(event = "password_reset", user_id = %done.user_id, address = %client.address);
     if done.has_proved {

@@ -14,6 +14,8 @@ use crate::model::{By, MailKind, PasswordHash, Presented, Purpose, Time, UserId}
 pub struct Recovery {
     /// Which.
     pub user_id: UserId,
+    /// The address that it has proved now.
+    pub email: String,
     /// Whether its address was a claim until now.
     pub has_proved: bool,
     /// Who claimed it, too, and does no more.
@@ -88,7 +90,7 @@ impl Store {
                 let ended = end_all_of(tx, &id, None, now).await?;
                 let touched = Touched::account(id.clone()).and(Touched::sessions(ended));
                 let touched = others.iter().cloned().fold(touched, touching);
-                Ok((Some(Recovery { user_id: id, has_proved, others }), touched))
+                Ok((Some(Recovery { user_id: id, email: address.email, has_proved, others }), touched))
             })
         })
         .await

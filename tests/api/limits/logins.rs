@@ -314,3 +314,19 @@ async fn who_holds_a_token_guesses_the_password_no_faster() {
         assert_eq!(app.post_from("192.0.2.2", path, Some(&token), &body).await.status, 204);
     }
 }
+
+#[tokio::test]
+async fn who_resets_through_a_new_address_is_known_by_that_where_he_is() {
+    let app = peopled().await;
+    let token = app.login("john").await;
+    assert_eq!(app.change_email(&token, PASSWORD, "new@example.org").await.status, 202);
+    app.mails().await;
+    let mut form = app.forgot("new@example.org").await.link();
+    form["new_password"] = json!("nine violet umbrellas");
+    assert_eq!(app.post_from("192.0.2.1", "/password/reset", None, &form).await.status, 204);
+    app.attack("new@example.org", 0).await;
+    for (from, status) in [("192.0.2.2", 429), ("192.0.2.1", 200)] {
+        let answer = app.login_from(from, "new@example.org", "nine violet umbrellas").await;
+        assert_eq!(answer.status, status, "{from}");
+    }
+}
