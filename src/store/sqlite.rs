@@ -106,7 +106,7 @@ pub enum OpenError {
     /// Where the file is, SQLite keeps no write-ahead log: its processes share memory there, which networks have not.
     #[error(
         "the database {} cannot have a write-ahead log where it is (SQLite takes the journal mode «{mode}»); move it \
-         a local disk",
+         to a local disk",
         path.display()
     )]
     NoLog {
