@@ -55,7 +55,7 @@ fn places(most: usize) -> Vec<usize> {
 
 /// Reads on, until it is enough. How often, and how often that was refused.
 async fn read(server: &Server, token: &str, enough: &AtomicBool) -> [usize; 2] {
-    let (http, mut counts) = (reqwest::Client::new(), [0; 2]);
+    let (http, mut counts) = (client::http(), [0; 2]);
     while !enough.load(Ordering::Relaxed) {
         for path in ["/me", "/protected", "/.well-known/jwks.json", "/livez"] {
             let answer = http.get(server.url(path)).bearer_auth(token).send().await.unwrap();

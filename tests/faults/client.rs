@@ -18,6 +18,12 @@ use super::{
     program::{PASSWORD, Server},
 };
 
+/// A connection for each request: one that waits is closed after ten seconds, and a request on its way then has no
+/// answer, though nothing is wrong.
+pub fn http() -> reqwest::Client {
+    reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
+}
+
 /// How the server is reached, and whoever may disable accounts.
 #[derive(Clone)]
 pub struct Admin {
@@ -126,7 +132,7 @@ impl Client {
         let name = format!("client{number}");
         let user = server.register(&name).await;
         Self {
-            http: reqwest::Client::new(),
+            http: http(),
             admin: admin.clone(),
             dice: Dice::new(u64::try_from(number).unwrap()),
             id: user["id"].as_str().unwrap().to_owned(),

@@ -140,7 +140,7 @@ async fn what_goes_on_for_long_does_not_grow() {
     // Caches fill, and the first sessions of each person end.
     let warm = (length / 4).min(Duration::from_mins(10));
     let cheap = [("ARGON2_MEMORY_KIB", "7168"), ("ARGON2_ITERATIONS", "5")];
-    // All of them may come at once.
+    // All of them may come at once. What is remembered of tokens goes when they expire, which is soon.
     let limits = [
         ("HASH_QUEUE", "100"),
         ("RATE_LIMITS", "on"),
