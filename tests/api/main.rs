@@ -3,6 +3,7 @@
 
 mod account;
 mod admin;
+mod answer;
 mod app;
 mod audit;
 mod clock;

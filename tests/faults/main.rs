@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 #![expect(clippy::print_stderr, reason = "figures are what it is for")]
 
+#[path = "../api/answer.rs"]
+#[allow(dead_code, reason = "each test program uses its own part")]
+mod answer;
 #[path = "../api/app.rs"]
 #[allow(dead_code, reason = "each test program uses its own part")]
 mod app;

@@ -14,6 +14,34 @@ pub struct Found {
     pub key: String,
 }
 
+struct Row {
+    id: UserId,
+    username: String,
+    email: Option<String>,
+    email_verified_at: Option<Time>,
+    roles: Roles,
+    created_at: Time,
+    disabled_at: Option<Time>,
+    last_login_at: Option<Time>,
+    key: String,
+}
+
+impl From<Row> for Found {
+    fn from(row: Row) -> Self {
+        let user = User {
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            email_verified_at: row.email_verified_at,
+            roles: row.roles,
+            created_at: row.created_at,
+            disabled_at: row.disabled_at,
+            last_login_at: row.last_login_at,
+        };
+        Self { user, key: row.key }
+    }
+}
+
 /// What stands after every key of accounts that begins with a prefix.
 const END: char = '\u{10ffff}';
 
@@ -29,7 +57,8 @@ impl Store {
         // One bound, so that it is the one of the index.
         let from = after.map_or_else(|| prefix.to_owned(), |after| format!("{after}{NEXT}"));
         let end = format!("{prefix}{END}");
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
                       email_verified_at AS "email_verified_at: Time",
                       roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
@@ -41,20 +70,7 @@ impl Store {
         )
         .fetch_all(self.readers()?)
         .await?;
-        let found = rows.into_iter().map(|row| Found {
-            user: User {
-                id: row.id,
-                username: row.username,
-                email: row.email,
-                email_verified_at: row.email_verified_at,
-                roles: row.roles,
-                created_at: row.created_at,
-                disabled_at: row.disabled_at,
-                last_login_at: row.last_login_at,
-            },
-            key: row.key,
-        });
-        Ok(found.collect())
+        Ok(rows.into_iter().map(Found::from).collect())
     }
 
     /// Accounts whose canonical address begins with this and whose name does not begin with that, by address, after
@@ -73,7 +89,8 @@ impl Store {
         let (from, after) = after.unwrap_or((prefix, &nobody));
         let end = format!("{prefix}{END}");
         let not_to = not_named.map(|prefix| format!("{prefix}{END}"));
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             r#"SELECT id AS "id: UserId", username, COALESCE(email, claimed_email) AS "email?: String",
                       email_verified_at AS "email_verified_at: Time",
                       roles AS "roles: Roles", created_at AS "created_at: Time", disabled_at AS "disabled_at: Time",
@@ -94,19 +111,6 @@ impl Store {
         )
         .fetch_all(self.readers()?)
         .await?;
-        let found = rows.into_iter().map(|row| Found {
-            user: User {
-                id: row.id,
-                username: row.username,
-                email: row.email,
-                email_verified_at: row.email_verified_at,
-                roles: row.roles,
-                created_at: row.created_at,
-                disabled_at: row.disabled_at,
-                last_login_at: row.last_login_at,
-            },
-            key: row.key,
-        });
-        Ok(found.collect())
+        Ok(rows.into_iter().map(Found::from).collect())
     }
 }
