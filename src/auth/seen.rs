@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use quick_cache::{Weighter, sync::Cache};
 
 use super::token::Verified;
-use crate::error::Error;
+use crate::{error::Error, model::Time};
 
 /// How much they may take, in bytes: about 150,000 tokens.
 const TOKENS: u64 = 64 * 1024 * 1024;
@@ -55,6 +55,11 @@ impl Seen {
     /// Remembers a token, unless others are more in use.
     pub(super) fn remember(&self, digest: Digest, verified: &Arc<Verified>) {
         self.0.insert(digest, verified.clone());
+    }
+
+    /// Forgets those that have expired. With a clock that is set back they are verified again.
+    pub(super) fn forget_expired(&self, now: Time) {
+        self.0.retain(|_, verified| verified.expires_at > now);
     }
 }
 

@@ -94,7 +94,7 @@ pub struct Verified {
     pub(super) kid: String,
     issued_at: i64,
     not_before: Option<i64>,
-    expires_at: Time,
+    pub(super) expires_at: Time,
 }
 
 #[derive(Serialize)]
@@ -230,6 +230,11 @@ impl Tokens {
     /// [`Error::InvalidToken`], [`Error::InvalidTokenPayload`]
     pub fn verify_past(&self, now: Time, token: &str) -> Result<Arc<Verified>, Error> {
         Ok(self.judge(now, token)?.0)
+    }
+
+    /// Forgets the tokens that have expired.
+    pub fn forget_expired(&self, now: Time) {
+        self.seen.forget_expired(now);
     }
 
     /// What a token says and when it ends. What does not depend on the moment is remembered: that a key signed it.

@@ -67,12 +67,13 @@ where
     }
 }
 
-/// Rotates the key that has come of age, and deletes what nobody can ask for any more.
+/// Rotates the key that has come of age, and deletes and forgets what nobody can ask for any more.
 pub async fn round(app: &App, now: Time) {
     if let Err(error) = rotation::rotate_if_due(app, now).await {
         tracing::error!(event = "signing_key_not_rotated", %error);
     }
     report("signing_keys_not_deleted", rotation::forget(app, now).await);
+    app.tokens.forget_expired(now);
     report("sessions_not_deleted", purge(app, now.plus(-KEPT)).await);
     report("audit_not_deleted", purge_audit(app, now).await);
     report("codes_not_deleted", outbox::forget(app, now).await);

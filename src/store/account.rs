@@ -109,7 +109,7 @@ impl Store {
                 void_for_new_password(&mut *tx, &id).await?;
                 let ended = end_all_of(&mut *tx, &id, None, entry.at).await?;
                 append(tx, &entry.on(&id)).await?;
-                Ok((true, Touched::account(id).and(Touched::sessions(ended))))
+                Ok((true, Touched::account(id).and(Touched::ended(ended))))
             })
         })
         .await
@@ -150,7 +150,7 @@ impl Store {
                 tell_owner(&mut *tx, notice.as_ref(), MailKind::PasswordChanged, &id).await?;
                 let ended = end_all_of(&mut *tx, &id, Some(&session_id), entry.at).await?;
                 append(tx, &entry.on(&id).about(&session_id)).await?;
-                Ok((true, Touched::account(id).and(Touched::sessions(ended))))
+                Ok((true, Touched::account(id).and(Touched::ended(ended))))
             })
         })
         .await

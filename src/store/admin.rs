@@ -232,7 +232,7 @@ async fn change(
         events.push(event);
     }
     if disabled_at.is_some() && before.disabled_at.is_none() {
-        touched.add(Touched::sessions(end_all_of(&mut *tx, &id, None, now).await?));
+        touched.add(Touched::ended(end_all_of(&mut *tx, &id, None, now).await?));
         void_all(&mut *tx, &id).await?;
     }
     if roles != before.roles {

@@ -65,6 +65,7 @@ pub struct Heard(u64);
 pub(super) struct Touched {
     accounts: Vec<UserId>,
     sessions: Vec<SessionId>,
+    ended: Vec<SessionId>,
     anything: bool,
 }
 
@@ -89,6 +90,11 @@ impl Touched {
         Self { sessions: ids.into_iter().collect(), ..Self::default() }
     }
 
+    /// Sessions that have ended, or are gone.
+    pub(super) fn ended(ids: impl IntoIterator<Item = SessionId>) -> Self {
+        Self { ended: ids.into_iter().collect(), ..Self::default() }
+    }
+
     /// These and those.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.add(other);
@@ -98,6 +104,7 @@ impl Touched {
     pub(super) fn add(&mut self, mut other: Self) {
         self.accounts.append(&mut other.accounts);
         self.sessions.append(&mut other.sessions);
+        self.ended.append(&mut other.ended);
         self.anything |= other.anything;
     }
 }
@@ -169,6 +176,10 @@ impl Memory {
         }
         for key in touched.sessions.iter().filter_map(SessionId::to_bytes) {
             self.sessions.remove(&key);
+        }
+        for key in touched.ended.iter().filter_map(SessionId::to_bytes) {
+            self.sessions.remove(&key);
+            self.salts.remove(&key);
         }
     }
 

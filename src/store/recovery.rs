@@ -88,7 +88,7 @@ impl Store {
                     }
                 }
                 let ended = end_all_of(tx, &id, None, now).await?;
-                let touched = Touched::account(id.clone()).and(Touched::sessions(ended));
+                let touched = Touched::account(id.clone()).and(Touched::ended(ended));
                 let touched = others.iter().cloned().fold(touched, touching);
                 Ok((Some(Recovery { user_id: id, email: address.email, has_proved, others }), touched))
             })

@@ -130,7 +130,7 @@ impl Store {
                     append(&mut *tx, &entry("session_displaced", id)).await?;
                 }
                 tell_owner(tx, notice.as_ref(), MailKind::LoginAfterFailures, &new.user_id).await?;
-                let touched = Touched::account(new.user_id.clone()).and(Touched::sessions(displaced.clone()));
+                let touched = Touched::account(new.user_id.clone()).and(Touched::ended(displaced.clone()));
                 let current = Current {
                     user_id: new.user_id,
                     username: account.username,
@@ -278,7 +278,7 @@ impl Store {
                     append(tx, &entry.on(owner).about(&id)).await?;
                 }
                 // Also one that is not there any more: memory may have it.
-                Ok((ended.is_some(), Touched::sessions([id])))
+                Ok((ended.is_some(), Touched::ended([id])))
             })
         })
         .await
@@ -302,7 +302,7 @@ impl Store {
                 if !ended.is_empty() {
                     append(tx, &entry.on(&user_id).times(ended.len())).await?;
                 }
-                Ok((ended.len(), Touched::sessions(ended)))
+                Ok((ended.len(), Touched::ended(ended)))
             })
         })
         .await
@@ -345,7 +345,7 @@ impl Store {
                 )
                 .fetch_all(tx)
                 .await?;
-                Ok((purged.len() as u64, Touched::sessions(purged)))
+                Ok((purged.len() as u64, Touched::ended(purged)))
             })
         })
         .await

@@ -15,6 +15,7 @@ mod http;
 mod import;
 mod keys;
 mod limits;
+mod memory;
 mod mutations;
 mod openapi;
 mod outbox;
