@@ -36,9 +36,9 @@ const ROWS: &[(&[&str], usize, bool)] = &[
     (&["pwrite64:error=EIO:when={n}"], 500, true),
     (&["pwrite64:error=ENOSPC:when={n}"], 500, true),
     (&["pwrite64:error=EINTR:when={n}"], 500, true),
-    (&["fsync,fdatasync:error=EIO:when={n}"], 200, true),
-    (&["fsync,fdatasync:error=ENOSPC:when={n}"], 100, true),
-    (&["fsync,fdatasync:error=EINTR:when={n}"], 100, true),
+    (&["fsync,fdatasync:error=EIO:when={n}"], 500, true),
+    (&["fsync,fdatasync:error=ENOSPC:when={n}"], 500, true),
+    (&["fsync,fdatasync:error=EINTR:when={n}"], 500, true),
     // A connection that failed is opened anew.
     (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EIO:when={n}"], 5, false),
     (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EMFILE:when={n}"], 5, false),
