@@ -142,11 +142,11 @@ async fn a_thousand_slow_clients_are_gone_in_time_and_hold_nobody_up() {
     let token = Value::as_str(&tokens["access_token"]).unwrap().to_owned();
     println!("alone: {}", Took::measure(&server, &token, MEASURED).await);
     // What a thousand clients cost the machine, the server they plague aside.
-    let (port, taken) = sink().await;
+    let (port, sink) = sink().await;
     let elsewhere = crowd(port);
     sleep(Duration::from_secs(1)).await;
     println!("beside them, who plague another: {}", Took::measure(&server, &token, MEASURED).await);
-    drop((elsewhere, taken));
+    drop((elsewhere, sink));
 
     let before = server.peak_memory();
     let slow = crowd(server.port);

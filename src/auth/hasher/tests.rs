@@ -2,13 +2,19 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
 
-use super::{Hasher, Memory, Stored, Verdict};
+use crossbeam_channel::Sender;
+
+use super::{Hasher, Job, Memory, Stored, Verdict};
 use crate::{
-    auth::password::{Password, TypedPassword},
+    auth::{
+        foreign::Unusable,
+        password::{Password, TypedPassword},
+    },
     error::Error,
     model::{Cost, PasswordHash},
 };
@@ -17,6 +23,10 @@ const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
 
 fn password(text: &str) -> Password {
     Password::parse(text.to_owned()).unwrap()
+}
+
+fn read(hash: &PasswordHash) -> Result<Stored, Unusable> {
+    Stored::parse(hash.as_str(), super::CEILING)
 }
 
 fn typed(text: &str) -> TypedPassword {
@@ -86,22 +96,20 @@ fn every_mismatch_costs_what_a_hash_of_today_costs() {
     let foreign = PasswordHash::from_text("$2b$04$l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS".to_owned());
     let unusable = PasswordHash::from_text("x".to_owned());
     for (what, typed, stored) in [
-        ("an unknown user", &wrong, None),
-        ("no text that is a password", &none, Some(stored(today))),
-        ("neither", &none, None),
-        ("the right password, barred", &right, Some(stored(today))),
-        ("the right password of cheaper days, barred", &right, Some(stored(CHEAP))),
-        ("an unusable hash", &wrong, Some(unusable)),
-        ("a wrong password", &wrong, Some(stored(today))),
-        ("a wrong password in two spellings", &typed("e\u{301}"), Some(stored(today))),
-        ("a hash of cheaper days", &wrong, Some(stored(CHEAP))),
-        ("a hash of cheaper days, two spellings", &typed("e\u{301}"), Some(stored(CHEAP))),
-        ("another program's hash", &wrong, Some(foreign.clone())),
-        ("another program's hash, two spellings", &typed("e\u{301}"), Some(foreign.clone())),
-        ("another program's hash, barred", &typed("correct horse \u{e9}"), Some(foreign)),
+        ("no text that is a password", &none, stored(today)),
+        ("the right password, barred", &right, stored(today)),
+        ("the right password of cheaper days, barred", &right, stored(CHEAP)),
+        ("an unusable hash", &wrong, unusable),
+        ("a wrong password", &wrong, stored(today)),
+        ("a wrong password in two spellings", &typed("e\u{301}"), stored(today)),
+        ("a hash of cheaper days", &wrong, stored(CHEAP)),
+        ("a hash of cheaper days, two spellings", &typed("e\u{301}"), stored(CHEAP)),
+        ("another program's hash", &wrong, foreign.clone()),
+        ("another program's hash, two spellings", &typed("e\u{301}"), foreign.clone()),
+        ("another program's hash, barred", &typed("correct horse \u{e9}"), foreign),
     ] {
         let mut memory = Memory::default();
-        let verdict = super::verify(today, super::CEILING, typed, stored.as_ref(), true, &mut memory).unwrap();
+        let verdict = super::verify(today, typed, read(&stored), true, &mut memory).unwrap();
         assert!(!matches!(verdict, Verdict::Match { .. }), "{what}");
         assert_eq!(memory.spent, today.work(), "{what}");
     }
@@ -111,7 +119,7 @@ fn every_mismatch_costs_what_a_hash_of_today_costs() {
 async fn a_thread_keeps_no_more_memory_than_a_hash_of_today_takes() {
     let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
     let dear = Hasher::start(Cost { memory_kib: 4_096, ..CHEAP }, 1, 8).unwrap().hash(password("right")).await.unwrap();
-    let kept = async || hasher.run(|memory| memory.blocks.len()).await.unwrap();
+    let kept = async || hasher.run(&hasher.queue, |memory| memory.blocks.len()).await.unwrap();
     hasher.hash(password("right")).await.unwrap();
     assert_eq!(kept().await, 64, "what the next one needs is kept");
     for typed in [typed("right"), typed("wrong")] {
@@ -126,7 +134,7 @@ async fn no_more_hashes_run_at_once_than_there_are_threads() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let jobs = (0..20).map(|_| {
         let (running, most) = (running.clone(), most.clone());
-        hasher.run(move |_| {
+        hasher.run(&hasher.queue, move |_| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(5));
             running.fetch_sub(1, Ordering::SeqCst);
@@ -142,21 +150,68 @@ fn the_ceiling_lies_above_every_cost_that_is_in_use() {
     assert!(Stored::parse(text, super::CEILING).is_ok());
 }
 
-/// One thread that is held up, and a queue of one.
-async fn held() -> (Hasher, std::sync::mpsc::Sender<()>) {
-    let hasher = Hasher::start(CHEAP, 1, 1).unwrap();
-    let (go, gone) = std::sync::mpsc::channel::<()>();
+/// Holds a thread up until what this answers is dropped.
+async fn hold(hasher: &Hasher, queue: fn(&Hasher) -> &Sender<Job>) -> mpsc::Sender<()> {
+    let (go, gone) = mpsc::channel::<()>();
     let (begun, begins) = tokio::sync::oneshot::channel();
-    let busy = hasher.clone();
+    let hasher = hasher.clone();
     tokio::spawn(async move {
-        busy.run(move |_| {
+        let work = move |_: &mut Memory| {
             begun.send(()).unwrap();
             let _ = gone.recv();
-        })
-        .await
+        };
+        hasher.run(queue(&hasher), work).await
     });
     begins.await.unwrap();
+    go
+}
+
+/// One thread that is held up, and a queue of one.
+async fn held() -> (Hasher, mpsc::Sender<()>) {
+    let hasher = Hasher::start(CHEAP, 1, 1).unwrap();
+    let go = hold(&hasher, |hasher| &hasher.queue).await;
     (hasher, go)
+}
+
+/// 16 times what one of [`CHEAP`] costs.
+async fn dear() -> PasswordHash {
+    Hasher::start(Cost { iterations: 16, ..CHEAP }, 1, 1).unwrap().hash(password("right")).await.unwrap()
+}
+
+#[tokio::test]
+async fn dear_hashes_wait_for_each_other_and_nobody_waits_for_them() {
+    let (hasher, dear) = (Hasher::start(CHEAP, 1, 1).unwrap(), dear().await);
+    let go = hold(&hasher, |hasher| &hasher.dear).await;
+    let login = async |hash: &PasswordHash| hasher.verify(typed("right"), Some(hash.clone()), false).await;
+    let waiting = login(&dear);
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert!(matches!(login(&dear).await, Err(Error::Overloaded)), "there is room for one");
+    assert!(hasher.has_room());
+    let ours = hasher.hash(password("right")).await.unwrap();
+    assert_eq!(login(&ours).await.unwrap(), Verdict::Match { outdated: false });
+    drop(go);
+    assert_eq!(waiting.await.unwrap(), Verdict::Match { outdated: true });
+
+    let _held = hold(&hasher, |hasher| &hasher.queue).await;
+    assert_eq!(login(&dear).await.unwrap(), Verdict::Match { outdated: true }, "on a thread of its own");
+}
+
+#[test]
+fn what_programs_make_by_themselves_is_not_dear() {
+    let today = Cost { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
+    let salt = "l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS";
+    let tag = "HpSbrkBrDWDAB9HrNXHZggikF+GO3Q6ksWrO0IeZG4M=";
+    for (text, is_dear) in [
+        (format!("$2b$12${salt}"), false),
+        (format!("$2b$13${salt}"), false),
+        (format!("$2b$14${salt}"), true),
+        (format!("pbkdf2_sha256$1000000$saltsaltsalt${tag}"), false),
+        (format!("pbkdf2_sha256$4000000$saltsaltsalt${tag}"), true),
+    ] {
+        let stored = read(&PasswordHash::from_text(text.clone())).unwrap_or_else(|why| panic!("{text} {why}"));
+        assert_eq!(stored.work() >= super::DEAR * today.work(), is_dear, "{text}");
+    }
 }
 
 #[tokio::test]
@@ -177,10 +232,10 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn who_hung_up_is_not_hashed_for() {
     let (hasher, go) = held().await;
-    let (ran, runs) = std::sync::mpsc::channel();
+    let (ran, runs) = mpsc::channel();
     let gone = {
         let hasher = hasher.clone();
-        tokio::spawn(async move { hasher.run(move |_| ran.send(())).await })
+        tokio::spawn(async move { hasher.run(&hasher.queue, move |_| ran.send(())).await })
     };
     while !hasher.queue.is_full() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -189,7 +244,7 @@ async fn who_hung_up_is_not_hashed_for() {
     assert!(gone.await.unwrap_err().is_cancelled());
     drop(go);
     // The next job comes after the abandoned one, on the same thread.
-    while hasher.run(|_| ()).await.is_err() {
+    while hasher.run(&hasher.queue, |_| ()).await.is_err() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(runs.try_recv().is_err());
@@ -198,7 +253,7 @@ async fn who_hung_up_is_not_hashed_for() {
 #[tokio::test]
 async fn a_panic_costs_one_answer_and_no_thread() {
     let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
-    let result = hasher.run(|_| -> () { panic!("provoked") }).await;
+    let result = hasher.run(&hasher.queue, |_| -> () { panic!("provoked") }).await;
     assert!(matches!(result, Err(Error::Internal(_))));
     assert!(hasher.hash(password("a")).await.is_ok());
 }
@@ -209,6 +264,6 @@ async fn a_hash_thread_yields_and_no_other_thread_does() {
     let nice = || rustix::process::getpriority_process(None).unwrap();
     let before = nice();
     let hasher = Hasher::start(CHEAP, 1, 8).unwrap();
-    assert_eq!(hasher.run(move |_| nice()).await.unwrap(), super::NICE);
+    assert_eq!(hasher.run(&hasher.queue, move |_| nice()).await.unwrap(), super::NICE);
     assert_eq!(nice(), before);
 }
