@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
@@ -95,6 +96,30 @@ impl Person {
     }
 }
 
+/// Has each connection to the database read as much as it keeps: SQLite's cache of each grows to 2,000 KiB, and as long
+/// as the database is smaller, with the database.
+async fn fill(server: &Server) {
+    let hash = "$argon2id$v=19$m=7168,t=5,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let lines: String = (0..20_000)
+        .map(|number| format!("{}\n", json!({"username": format!("nobody{number}"), "password_hash": hash})))
+        .collect();
+    assert!(server.run(&["user", "import", "-"], &lines).status.success());
+    assert!(server.run(&["user", "add", "root-admin", "--role", "admin"], PASSWORD).status.success());
+    let (status, tokens) = server.login("root-admin", PASSWORD).await;
+    assert_eq!(status, 200, "{tokens}");
+    let token = tokens["access_token"].as_str().unwrap();
+    let look = async || {
+        let mut next = String::new();
+        loop {
+            let (status, page) = server.get(&format!("/admin/users?limit=100{next}"), token).await;
+            assert_eq!(status, 200, "{page}");
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            next = format!("&cursor={cursor}");
+        }
+    };
+    join_all((0..8).map(|_| look())).await;
+}
+
 struct Sample {
     at: Duration,
     /// In MiB.
@@ -150,6 +175,7 @@ async fn what_goes_on_for_long_does_not_grow() {
     ];
     let metrics = format!("127.0.0.1:{}", free_port());
     let server = Server::start(&[&cheap[..], &limits, &[("LOG", "error"), ("METRICS_ADDR", &metrics)]].concat());
+    fill(&server).await;
     let counts = Arc::new(Counts::default());
     let mut people = JoinSet::new();
     for number in 0..PEOPLE {
