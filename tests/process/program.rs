@@ -8,6 +8,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -35,17 +36,31 @@ pub fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], input: 
 /// The same for a command that is set up already.
 pub fn finish(command: &mut Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Read while it runs: a pipe has room for 64 KiB.
+    let (out, errors) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
     // A command that fails before it reads its input closes it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
         if begun.elapsed() > PATIENCE {
             child.kill().unwrap();
-            panic!("does not end: {}", text(&child.wait_with_output().unwrap().stderr));
+            child.wait().unwrap();
+            panic!("does not end: {}", text(&errors.join().unwrap()));
         }
         std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
+    };
+    Output { status, stdout: out.join().unwrap(), stderr: errors.join().unwrap() }
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        pipe.read_to_end(&mut all).unwrap();
+        all
+    })
 }
 
 /// The program `hallpass` of a folder without any rights, as a user who is not root, and who has the folder.

@@ -100,10 +100,9 @@ impl Person {
 /// as the database is smaller, with the database.
 async fn fill(server: &Server) {
     let hash = "$argon2id$v=19$m=7168,t=5,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let lines: String = (0..20_000)
-        .map(|number| format!("{}\n", json!({"username": format!("nobody{number}"), "password_hash": hash})))
-        .collect();
-    assert!(server.run(&["user", "import", "-"], &lines).status.success());
+    let line = |number: u32| json!({"username": format!("nobody{number}"), "password_hash": hash}).to_string();
+    let lines: Vec<_> = (0..20_000).map(line).collect();
+    assert!(server.run(&["user", "import", "-"], &lines.join("\n")).status.success());
     assert!(server.run(&["user", "add", "root-admin", "--role", "admin"], PASSWORD).status.success());
     let (status, tokens) = server.login("root-admin", PASSWORD).await;
     assert_eq!(status, 200, "{tokens}");
