@@ -11,6 +11,7 @@ import schemathesis
 FITTING = {
     "username": lambda: f"person-{uuid.uuid4().hex[:12]}",
     "password": lambda: "demo-password-only",
+    "current_password": lambda: "demo-password-only",
     "new_password": lambda: "demo-password-only",
     "email": lambda: f"person-{uuid.uuid4().hex[:12]}@example.com",
 }
