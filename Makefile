@@ -94,7 +94,8 @@ reliability:
 	HALLPASS_ROUNDS=1000 cargo test --release --locked --test faults -- --include-ignored --nocapture --test-threads=1
 	HALLPASS_ROUNDS=1000000 cargo test --release --locked --test api mutations -- --nocapture
 	PROPTEST_CASES=5000 cargo test --release --locked --test api properties
-	$(MAKE) schema EXAMPLES=1000
+	cargo test --release --locked --test process a_thousand_slow -- --include-ignored --nocapture
+	$(MAKE) schema EXAMPLES=400
 	$(MAKE) soak
 
 # Breaks the rules of src/auth in a thousand ways, one after the other, and looks whether a test fails: most of a day.

@@ -31,7 +31,7 @@ use super::{
     context::{Context, client_address},
     cors::Cors,
     guard::bearer,
-    metrics::Requests,
+    metrics::{self, Requests},
     pages,
     problem::{Code, Problem},
 };
@@ -244,7 +244,7 @@ impl Drop for Line<'_> {
         tracing::info!(
             parent: &self.span,
             event = "request",
-            method = self.method.as_str(),
+            method = metrics::name(&self.method),
             route = route.unwrap_or("-"),
             status = self.status,
             code = self.code,

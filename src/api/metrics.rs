@@ -22,8 +22,13 @@ use crate::{app::App, error::Error, metrics::Metrics};
 const TIMES: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// The methods that are told apart.
-const METHODS: [Method; 7] =
+static METHODS: [Method; 7] =
     [Method::GET, Method::POST, Method::DELETE, Method::PATCH, Method::PUT, Method::HEAD, Method::OPTIONS];
+
+/// A method's name, if it is one of those: anything that a client sends may be one.
+pub(super) fn name(method: &Method) -> &'static str {
+    METHODS.iter().find(|known| *known == method).map_or("other", |known| known.as_str())
+}
 
 /// The statuses that there are, the frequent ones first.
 const STATUSES: [u16; 23] =
@@ -114,18 +119,16 @@ impl Requests {
     pub(super) fn end(&self, route: Option<&str>, method: &Method, status: u16, took: Duration) {
         self.under_way.dec();
         let route = route.and_then(|pattern| self.routes.get(pattern)).unwrap_or(&self.unknown);
-        let (place, method) = METHODS
-            .iter()
-            .position(|known| known == method)
-            .map_or((METHODS.len(), "other"), |place| (place, method.as_str()));
-        let Some(counters) = route.methods.get(place) else { return };
-        let duration = counters.duration.get_or_init(|| self.duration.with_label_values(&[&route.pattern, method]));
+        let place = METHODS.iter().position(|known| known == method);
+        let Some(counters) = route.methods.get(place.unwrap_or(METHODS.len())) else { return };
+        let duration =
+            counters.duration.get_or_init(|| self.duration.with_label_values(&[&route.pattern, name(method)]));
         duration.observe(took.as_secs_f64());
         let place = STATUSES.iter().position(|known| *known == status);
         let Some(counter) = counters.statuses.get(place.unwrap_or(STATUSES.len())) else { return };
         let counter = counter.get_or_init(|| {
             let status = place.map_or_else(|| "other".to_owned(), |_| status.to_string());
-            self.total.with_label_values(&[&route.pattern, method, &status])
+            self.total.with_label_values(&[&route.pattern, name(method), &status])
         });
         counter.inc();
     }

@@ -23,12 +23,13 @@ use poem::{
     Endpoint, Request, Response,
     http::{
         HeaderValue, StatusCode, Version,
-        header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+        header::{CONNECTION, HOST, TRANSFER_ENCODING},
         uri::Scheme,
     },
     web::{LocalAddr, RemoteAddr},
 };
 use prometheus::IntGauge;
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -44,7 +45,10 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// The most connections at once. More wait in the system's backlog.
-const CONNECTIONS: usize = 4_096;
+const CONNECTIONS: u64 = 4_096;
+
+/// So many of the files that the process may open are for its database, its mails and its log.
+const OWN_FILES: u64 = 64;
 
 /// How long a client may take nothing of what is ready for it.
 const TAKE_DEADLINE: Duration = Duration::from_secs(15);
@@ -60,6 +64,13 @@ const GRACE: Duration = Duration::from_secs(6);
 
 /// How long to wait when the system has no more files for connections.
 const RETREAT: Duration = Duration::from_millis(100);
+
+/// How many connections there may be: each is a file.
+fn places() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let places = CONNECTIONS.min(files.saturating_sub(OWN_FILES)).max(1);
+    usize::try_from(places).unwrap_or(1)
+}
 
 /// Serves until `stop` completes; then takes no more, finishes what is under way within six seconds, and
 /// returns.
@@ -79,7 +90,7 @@ pub async fn serve_counting(
     open: Option<IntGauge>,
 ) {
     let endpoint = Arc::new(endpoint);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places()));
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
@@ -132,8 +143,9 @@ impl Drop for Open {
     }
 }
 
-/// Whether every server on the way reads the same request: one host (RFC 9112, section 3.2), and a body that ends
-/// where its chunks or its length say, not both (section 6.1).
+/// Whether every server on the way reads the same request: one host (RFC 9112, section 3.2), and one coding of its body
+/// at most. Of a length beside chunks hyper leaves nothing to see: it reads the chunks, and ends the connection after
+/// the answer (section 6.1).
 fn is_clear(request: &hyper::Request<Incoming>) -> bool {
     let headers = request.headers();
     let hosts = headers.get_all(HOST).iter().count();
@@ -141,7 +153,7 @@ fn is_clear(request: &hyper::Request<Incoming>) -> bool {
     let has_one_host = hosts == 1 || hosts == 0 && request.version() == Version::HTTP_10;
     let has_one_end = match codings.as_slice() {
         [] => true,
-        [coding] => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(CONTENT_LENGTH),
+        [coding] => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         _ => false,
     };
     has_one_host && has_one_end

@@ -39,15 +39,14 @@ pub use stored::Verdict;
 /// After so long without work a thread gives its memory back.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How long somebody waits at most: less than a request may take, so that he is told that nothing was judged.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A hash thread takes what the others leave of a core (setpriority(2), «nice»): all of it, or where they want it all,
 /// a seventieth. At 10, a tenth of their weight, the 99th percentile of those who were logged in was some times as long
 /// in a storm of logins as before it; at 19 as long.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 19;
-
-/// So many times what a hash of today costs is dear: a third of a second and more, at the least that is allowed. What
-/// programs made by themselves is less.
-const DEAR: u64 = 16;
 
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
@@ -125,7 +124,7 @@ impl Hasher {
         let today = self.cost;
         // To read a hash takes time, too.
         let stored = Stored::parse(stored.as_ref().unwrap_or(&self.decoy).as_str(), self.ceiling);
-        let is_dear = stored.as_ref().is_ok_and(|stored| stored.work() >= DEAR * today.work());
+        let is_dear = stored.as_ref().is_ok_and(|stored| stored.is_dear(today, typed.spellings().count()));
         let queue = if is_dear { &self.dear } else { &self.queue };
         self.run(queue, move |memory| verify(today, &typed, stored, barred, memory)).await?
     }
@@ -153,7 +152,8 @@ impl Hasher {
             }
         });
         queue.try_send(job).map_err(|_| Error::Overloaded)?;
-        result.await.map_err(|_| Error::internal("a hashing thread dropped its work"))
+        let result = tokio::time::timeout(PATIENCE, result).await.map_err(|_| Error::Overloaded)?;
+        result.map_err(|_| Error::internal("a hashing thread dropped its work"))
     }
 }
 

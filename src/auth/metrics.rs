@@ -72,7 +72,8 @@ impl Hasher {
             Box::new(instruments.wait.clone()),
             Box::new(instruments.work.clone()),
             Box::new(instruments.busy.clone()),
-            pulled("hallpass_hash_threads", "Hash threads.", move || threads)?,
+            // And the one for what is dear.
+            pulled("hallpass_hash_threads", "Hash threads.", move || threads + 1)?,
             pulled("hallpass_hash_queue_depth", "Passwords that wait for a hash thread.", move || hasher.queued())?,
         ];
         // Asked for twice, it goes on in the first.

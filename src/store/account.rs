@@ -191,10 +191,11 @@ impl Store {
                 if row.fetch_optional(&mut *tx).await?.is_none() {
                     return left(Deletion::Changed);
                 }
+                let ended = end_all_of(&mut *tx, &id, None, entry.at).await?;
                 erase(&mut *tx, notice.as_ref(), &id, &user.username).await?;
                 cut_off(&mut *tx, &id, last).await?;
                 append(tx, &entry.on(&id)).await?;
-                Ok((Deletion::Done, Touched::account(id)))
+                Ok((Deletion::Done, Touched::account(id).and(Touched::ended(ended))))
             })
         })
         .await

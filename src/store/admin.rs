@@ -153,10 +153,11 @@ impl Store {
                     let is_there = by_id(tx, &id).await?.is_some();
                     return Ok((if is_there { Removal::LastAdmin } else { Removal::Gone }, Touched::nothing()));
                 };
+                let ended = end_all_of(&mut *tx, &id, None, entry.at).await?;
                 erase(&mut *tx, notice.as_ref(), &id, &username).await?;
                 cut_off(&mut *tx, &id, last).await?;
                 append(tx, &entry.on(&id)).await?;
-                Ok((Removal::Done, Touched::account(id)))
+                Ok((Removal::Done, Touched::account(id).and(Touched::ended(ended))))
             })
         })
         .await

@@ -104,7 +104,9 @@ impl Store {
                 if let Outcome::Reused(user_id) = &outcome {
                     append(tx, &reused.on(user_id).about(&id)).await?;
                 }
-                Ok((outcome, Touched::sessions([id])))
+                let goes_on = matches!(outcome, Outcome::Rotated(_) | Outcome::Retried(_));
+                let touched = if goes_on { Touched::sessions([id]) } else { Touched::ended([id]) };
+                Ok((outcome, touched))
             })
         })
         .await

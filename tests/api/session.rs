@@ -1,5 +1,6 @@
 //! Logging in.
 
+use futures_util::future::join_all;
 use hallpass::{
     auth::random,
     model::{By, Cost, PasswordHash, Salt, Time, UserId},
@@ -174,6 +175,17 @@ async fn a_password_is_compared_whole_and_after_opaque_string() {
             assert_eq!(app.try_login(name, password).await.status, 401, "{name} {password}");
         }
     }
+}
+
+#[tokio::test]
+async fn who_logs_in_while_his_hash_is_renewed_is_let_in() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    let app = TestApp::at(app.close().await, &[("HASH_THREADS", "4")], Cost { iterations: 2, ..CHEAP }).await;
+    let logins = (0..8).map(|_| app.try_login("john", PASSWORD));
+    let statuses: Vec<_> = join_all(logins).await.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200; 8]);
+    assert!(app.text("SELECT password_hash FROM users").await.contains("t=2,"));
 }
 
 #[tokio::test]

@@ -103,6 +103,14 @@ async fn a_file_that_was_moved_away_is_neither_written_nor_believed_and_recovers
     std::fs::rename(&there, &here).unwrap();
     becomes(200).await;
     assert_eq!(app.try_login("john", PASSWORD).await.status, 200);
+    // Who opens the database next makes another index of the log, with other locks.
+    let (index, away) = (app.folder.path().join("test.db-shm"), app.folder.path().join("away"));
+    std::fs::rename(&index, &away).unwrap();
+    app.db().await.execute("UPDATE probe SET writes = writes").await.unwrap();
+    app.try_login("john", PASSWORD).await.refuses(503, "storage_unavailable", "");
+    becomes(503).await;
+    std::fs::rename(&away, &index).unwrap();
+    becomes(200).await;
     // What was acknowledged since the last checkpoint is in the log alone.
     std::fs::remove_file(app.folder.path().join("test.db-wal")).unwrap();
     app.try_login("john", PASSWORD).await.refuses(503, "storage_unavailable", "");

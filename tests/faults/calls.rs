@@ -128,6 +128,7 @@ async fn a_system_call_that_fails_is_503_for_who_waited_and_nothing_to_the_other
              {reads} reads, {not_read} refused",
             refused - before
         );
+        assert!(places_reached > 0, "the call is not made");
         assert!(!goes_on || not_read == 0, "what only reads was refused");
     }
     let counts = client::counts(&clients);

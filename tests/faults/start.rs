@@ -126,6 +126,7 @@ async fn a_first_start_that_fails_says_so_and_the_next_one_succeeds() {
             assert_eq!(server.login("john", PASSWORD).await.0, 200, "{injection}");
             assert_eq!(database::integrity(server.folder.path()).await, "ok");
         }
+        assert!(failed > 0, "{injection}: the call is not made");
         eprintln!("{injection}: {failed} calls failed, {refused} starts refused, {started} started");
     }
 }

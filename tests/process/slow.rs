@@ -3,14 +3,19 @@
 use std::{
     fmt,
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpSocket,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -65,6 +70,14 @@ impl Slow {
     }
 }
 
+/// This process has both ends of some connections.
+fn may_open_all() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    assert!(most > 4 * CLIENTS, "ulimit -Hn is {most}");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(4 * CLIENTS), maximum: limit.maximum }).unwrap();
+}
+
 /// All of them, at once. They hang up when this is dropped.
 fn crowd(port: u16) -> JoinSet<()> {
     (0..CLIENTS)
@@ -80,19 +93,28 @@ fn crowd(port: u16) -> JoinSet<()> {
 }
 
 /// Takes connections, and does nothing with them.
-async fn sink() -> (u16, JoinSet<()>) {
-    let listener = TcpSocket::new_v4().unwrap();
-    listener.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let listener = listener.listen(4_096).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut taken = JoinSet::new();
-    taken.spawn(async move {
-        let mut held = Vec::new();
-        loop {
-            held.push(listener.accept().await.unwrap());
-        }
-    });
-    (port, taken)
+struct Sink {
+    port: u16,
+    taken: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Sink {
+    fn start() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = socket.listen(4_096).unwrap();
+        let (port, taken) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));
+        let count = taken.clone();
+        let task = tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                held.push(listener.accept().await.unwrap());
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { port, taken, task }
+    }
 }
 
 /// How many connections the server has open.
@@ -107,7 +129,7 @@ struct Took(Vec<Duration>);
 
 impl Took {
     async fn measure(server: &Server, token: &str, length: Duration) -> Self {
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder().timeout(GONE / 2).build().unwrap();
         let begun = Instant::now();
         let mut took = Vec::new();
         while begun.elapsed() < length {
@@ -135,6 +157,7 @@ impl fmt::Display for Took {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute; make interop runs it"]
 async fn a_thousand_slow_clients_are_gone_in_time_and_hold_nobody_up() {
+    may_open_all();
     let metrics = format!("127.0.0.1:{}", free_port());
     let mut server = Server::start(&[("METRICS_ADDR", &metrics), ("LOG", "error")]);
     server.register("johndoe").await;
@@ -142,11 +165,12 @@ async fn a_thousand_slow_clients_are_gone_in_time_and_hold_nobody_up() {
     let token = Value::as_str(&tokens["access_token"]).unwrap().to_owned();
     println!("alone: {}", Took::measure(&server, &token, MEASURED).await);
     // What a thousand clients cost the machine, the server they plague aside.
-    let (port, sink) = sink().await;
-    let elsewhere = crowd(port);
-    sleep(Duration::from_secs(1)).await;
+    let sink = Sink::start();
+    let elsewhere = crowd(sink.port);
+    eventually("all are there", async || sink.taken.load(Ordering::Relaxed) == CLIENTS).await;
     println!("beside them, who plague another: {}", Took::measure(&server, &token, MEASURED).await);
-    drop((elsewhere, sink));
+    drop(elsewhere);
+    sink.task.abort();
 
     let before = server.peak_memory();
     let slow = crowd(server.port);

@@ -69,7 +69,8 @@ impl Person {
         let text = |tokens: &Value, name: &str| tokens[name].as_str().unwrap_or_default().to_owned();
         let (status, tokens) = self.post("/login", "", json!({"username": self.name, "password": PASSWORD})).await;
         assert_eq!(status, 200, "{tokens}");
-        let (mut access, mut refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+        let used = text(&tokens, "refresh_token");
+        let (mut access, mut refresh) = (text(&tokens, "access_token"), used.clone());
         for _ in 0..3 {
             for path in ["/me", "/protected", "/sessions", "/openapi.json", "/.well-known/revocations"] {
                 self.get(path, &access).await;
@@ -81,7 +82,7 @@ impl Person {
         }
         match round % 8 {
             // Ended by its own hand: the used token comes back.
-            0 => drop(self.post("/refresh", "", json!({"refresh_token": "x"})).await),
+            0 => drop(self.post("/refresh", "", json!({"refresh_token": used})).await),
             1 => drop(self.post("/login", "", json!({"username": self.name, "password": "not the one"})).await),
             2 => drop(self.post("/password/forgot", "", json!({"email": format!("{}@example.com", self.name)})).await),
             3 => drop(self.send(self.request(Method::GET, "/me").bearer_auth(&access[1..])).await),

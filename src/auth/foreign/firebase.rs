@@ -60,6 +60,10 @@ impl Firebase {
         Ok(verify_slices_are_equal(opened, &self.signer_key).is_ok())
     }
 
+    pub(super) fn memory_kib(&self) -> u64 {
+        self.cost.memory_kib()
+    }
+
     pub(super) fn work(&self) -> u64 {
         self.cost.work()
     }

@@ -70,6 +70,15 @@ impl Foreign {
         }
     }
 
+    /// How many KiB of memory a comparison takes, where that is much.
+    pub(super) fn memory_kib(&self) -> u64 {
+        match self {
+            Self::Bcrypt(_) | Self::Pbkdf2(_) => 0,
+            Self::Firebase(hash) => hash.memory_kib(),
+            Self::Scrypt(hash) => hash.memory_kib(),
+        }
+    }
+
     /// About how many KiB argon2 writes in the time that a comparison takes; rather fewer, so that what is added to it
     /// makes nobody's refusal quicker than that of a name that does not exist.
     pub(super) fn work(&self) -> u64 {

@@ -56,6 +56,10 @@ impl Scrypt {
         Ok(verify_slices_are_equal(&derived, &self.tag).is_ok())
     }
 
+    pub(super) fn memory_kib(&self) -> u64 {
+        self.cost.memory_kib()
+    }
+
     pub(super) fn work(&self) -> u64 {
         self.cost.work()
     }
@@ -99,6 +103,10 @@ impl Cost {
     pub(super) fn derive(&self, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), Error> {
         is_there_room(self.memory)?;
         scrypt::scrypt(password, salt, &self.params, out).map_err(Error::internal)
+    }
+
+    pub(super) fn memory_kib(&self) -> u64 {
+        self.memory as u64 / 1_024
     }
 
     pub(super) fn work(&self) -> u64 {

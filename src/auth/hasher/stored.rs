@@ -22,6 +22,11 @@ const LONGEST_TAG: usize = 64;
 /// 16 lanes, or what the settings say if that is more.
 pub(super) const CEILING: Cost = Cost { memory_kib: 256 * 1024, iterations: 16, parallelism: 16 };
 
+/// So many times the work, or more than so many times the memory, of a hash of today is dear. By default that is a third
+/// of a second, or 76 MiB: what programs ask for by themselves is less.
+const DEAR_WORK: u64 = 16;
+const DEAR_MEMORY: u64 = 4;
+
 /// What a verification found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -90,12 +95,15 @@ impl Stored {
         }
     }
 
-    /// About how many KiB argon2 writes in the time that a comparison takes.
-    pub(super) fn work(&self) -> u64 {
-        match self {
-            Self::Argon2(known) => known.cost.work(),
-            Self::Foreign(foreign) => foreign.work(),
-        }
+    /// Whether to compare it with so many spellings costs so much more than a hash of today that others must not wait
+    /// for it.
+    pub(super) fn is_dear(&self, today: Cost, spellings: usize) -> bool {
+        let (work, memory) = match self {
+            Self::Argon2(known) => (known.cost.work(), known.cost.memory_kib.into()),
+            Self::Foreign(foreign) => (foreign.work(), foreign.memory_kib()),
+        };
+        let work = work.saturating_mul(spellings as u64);
+        !self.is_of(today) && work >= DEAR_WORK * today.work() || memory > DEAR_MEMORY * u64::from(today.memory_kib)
     }
 
     /// Whether it is what is made today.

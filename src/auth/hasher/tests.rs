@@ -201,6 +201,7 @@ async fn dear_hashes_wait_for_each_other_and_nobody_waits_for_them() {
 fn what_programs_make_by_themselves_is_not_dear() {
     let today = Cost { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
     let salt = "l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS";
+    let ours = "c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let tag = "HpSbrkBrDWDAB9HrNXHZggikF+GO3Q6ksWrO0IeZG4M=";
     for (text, is_dear) in [
         (format!("$2b$12${salt}"), false),
@@ -208,9 +209,13 @@ fn what_programs_make_by_themselves_is_not_dear() {
         (format!("$2b$14${salt}"), true),
         (format!("pbkdf2_sha256$1000000$saltsaltsalt${tag}"), false),
         (format!("pbkdf2_sha256$4000000$saltsaltsalt${tag}"), true),
+        ("$scrypt$ln=16,r=8,p=1$uhfC2JvTeg+h9J7TWus9pw$BAefOAIEztUpCFyWohyTCzZg4RtRD945gniNH8Nq92Q".to_owned(), false),
+        ("$scrypt$ln=17,r=8,p=1$uhfC2JvTeg+h9J7TWus9pw$BAefOAIEztUpCFyWohyTCzZg4RtRD945gniNH8Nq92Q".to_owned(), true),
+        (format!("$argon2id$v=19$m=65536,t=3,p=4${ours}"), false),
+        (format!("$argon2id$v=19$m=262144,t=1,p=4${ours}"), true),
     ] {
         let stored = read(&PasswordHash::from_text(text.clone())).unwrap_or_else(|why| panic!("{text} {why}"));
-        assert_eq!(stored.work() >= super::DEAR * today.work(), is_dear, "{text}");
+        assert_eq!(stored.is_dear(today, 1), is_dear, "{text}");
     }
 }
 

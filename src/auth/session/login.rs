@@ -71,53 +71,79 @@ async fn enter(
 ) -> Result<(Opened, User), Error> {
     let found = name.find(app).await?;
     let is_throttled = !attempt.identify(name.key(), found.as_ref().map(|found| &found.user.id));
-    let stored = found.as_ref().and_then(|found| found.password_hash.clone());
-    let typed = TypedPassword::read(password);
-    // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
-    let barred = is_throttled || found.as_ref().is_some_and(|found| found.user.disabled_at.is_some());
-    let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred).await?;
+    let mut visitor =
+        Visitor { app, now, client, typed: TypedPassword::read(password), user_agent, is_throttled, attempt };
+    if let Some(entered) = visitor.enter(found.as_ref()).await? {
+        return Ok(entered);
+    }
+    // His hash was made anew by another login, or his password was changed: what holds now is looked at once.
+    let again = name.find(app).await?.filter(|again| found.is_some_and(|found| found.user.id == again.user.id));
+    visitor.enter(again.as_ref()).await?.ok_or_else(|| visitor.refuse(again.as_ref(), "changed"))
+}
 
-    let refused = |reason: &'static str| {
-        // Not the name: people type their password into that field.
-        let user_id = found.as_ref().map(|found| found.user.id.as_str());
-        app.metrics.login(reason);
-        tracing::warn!(event = "login_failed", reason, user_id, address = %client.address);
-        let entry = By::client(client).does("login_failed", now).refused(reason);
-        app.refusals.note(Entry { target: user_id.map(str::to_owned), ..entry });
-        Error::InvalidCredentials
-    };
-    let outdated = match verdict {
-        _ if is_throttled => return Err(refused("throttled")),
-        Verdict::Match { outdated } => outdated,
-        Verdict::Barred => return Err(refused("disabled")),
-        Verdict::Mismatch => return Err(refused(if found.is_some() { "password" } else { "unknown" })),
-        Verdict::Unusable => {
-            tracing::error!(event = "password_hash_unusable", user_id = found.as_ref().map(|f| f.user.id.as_str()));
-            return Err(refused("hash"));
+/// Somebody with a password.
+struct Visitor<'a, 'b> {
+    app: &'a App,
+    now: Time,
+    client: Client,
+    typed: TypedPassword,
+    user_agent: Option<String>,
+    is_throttled: bool,
+    attempt: &'a mut Attempt<'b>,
+}
+
+impl Visitor<'_, '_> {
+    /// None: the account has changed since it was found.
+    async fn enter(&mut self, found: Option<&Credentials>) -> Result<Option<(Opened, User)>, Error> {
+        let Self { app, now, client, ref typed, .. } = *self;
+        let stored = found.and_then(|found| found.password_hash.clone());
+        // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
+        let barred = self.is_throttled || found.is_some_and(|found| found.user.disabled_at.is_some());
+        let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred).await?;
+        let outdated = match verdict {
+            _ if self.is_throttled => return Err(self.refuse(found, "throttled")),
+            Verdict::Match { outdated } => outdated,
+            Verdict::Barred => return Err(self.refuse(found, "disabled")),
+            Verdict::Mismatch => return Err(self.refuse(found, if found.is_some() { "password" } else { "unknown" })),
+            Verdict::Unusable => {
+                tracing::error!(event = "password_hash_unusable", user_id = found.map(|found| found.user.id.as_str()));
+                return Err(self.refuse(found, "hash"));
+            }
+        };
+        let (Some(account), Some(stored)) = (found, stored) else { return Err(self.refuse(found, "unknown")) };
+        let stronger = match typed.password() {
+            Some(password) if outdated => rehash(app, password.clone()).await,
+            // What another program took for a password and nobody can choose here stays in its hash.
+            _ => None,
+        };
+        let new = begin(app, now, client, account.user.id.clone(), self.user_agent.clone())?;
+        let (id, salt) = (new.id.clone(), new.salt.clone());
+        let by = By::user(new.user_id.clone(), client);
+        let is_doubtful = self.attempt.is_doubtful();
+        let notice = if is_doubtful { doubtful(app, now, &account.user)? } else { None };
+        let begun = app.store.open_session(new, stored, stronger, notice, by).await?;
+        let Some(Begun { current, displaced }) = begun else { return Ok(None) };
+        app.metrics.login("accepted");
+        tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
+        if is_doubtful {
+            tracing::warn!(event = "login_after_failures", user_id = %current.user_id);
         }
-    };
-    let (Some(account), Some(stored)) = (&found, stored) else { return Err(refused("unknown")) };
-    let stronger = match typed.password() {
-        Some(password) if outdated => rehash(app, password.clone()).await,
-        // What another program took for a password and nobody can choose here stays in its hash.
-        _ => None,
-    };
-    let new = begin(app, now, client, account.user.id.clone(), user_agent)?;
-    let (id, salt) = (new.id.clone(), new.salt.clone());
-    let by = By::user(new.user_id.clone(), client);
-    let is_doubtful = attempt.is_doubtful();
-    let notice = if is_doubtful { doubtful(app, now, &account.user)? } else { None };
-    let begun = app.store.open_session(new, stored, stronger, notice, by).await?;
-    let Begun { current, displaced } = begun.ok_or_else(|| refused("changed"))?;
-    app.metrics.login("accepted");
-    tracing::info!(event = "login", user_id = %current.user_id, session_id = %id, address = %client.address);
-    if is_doubtful {
-        tracing::warn!(event = "login_after_failures", user_id = %current.user_id);
+        for session_id in &displaced {
+            tracing::info!(event = "session_displaced", user_id = %current.user_id, %session_id);
+        }
+        Ok(Some((opened(app, now, &id, &current, &salt)?, account.user.clone())))
     }
-    for session_id in &displaced {
-        tracing::info!(event = "session_displaced", user_id = %current.user_id, %session_id);
+
+    /// Notes why, and answers what is the same for all of them.
+    fn refuse(&self, found: Option<&Credentials>, reason: &'static str) -> Error {
+        // Not the name: people type their password into that field.
+        let user_id = found.map(|found| found.user.id.as_str());
+        self.app.metrics.login(reason);
+        tracing::warn!(event = "login_failed", reason, user_id, address = %self.client.address);
+        let entry = By::client(self.client).does("login_failed", self.now).refused(reason);
+        self.app.refusals.note(Entry { target: user_id.map(str::to_owned), ..entry });
+        Error::InvalidCredentials
     }
-    Ok((opened(app, now, &id, &current, &salt)?, account.user.clone()))
 }
 
 /// What tells the owner of a login that may be somebody else's. Of many, he is told of some.

@@ -26,14 +26,16 @@ impl File {
         self.options.connect().await
     }
 
-    /// Refuses a database that was deleted, moved or replaced.
+    /// Refuses a database that was deleted, moved or replaced, and its index of the log. For who has it open.
     pub(in crate::store) fn check_place(&self) -> Result<(), sqlx::Error> {
-        self.place.check_database()
+        self.place.check_database()?;
+        same(&self.place.index, &suffixed(&self.place.path, "-shm"))
     }
 
-    /// The same for the database and its log. Called once something has been read.
+    /// The same, and for its log. Called once something has been read.
     pub(in crate::store) fn check(&self) -> Result<(), sqlx::Error> {
-        self.place.check()
+        same(&self.place.log, &log_of(&self.place.path))?;
+        self.check_place()
     }
 }
 
@@ -51,30 +53,34 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
 }
 
 /// Which files these are, by device and inode.
+///
+/// With a write-ahead log SQLite goes on in files that were deleted, moved or replaced, and what was acknowledged would
+/// be gone.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     database: (u64, u64),
     /// The write-ahead log, as of the first look. Who deletes it deletes what was acknowledged since.
     log: OnceLock<(u64, u64)>,
+    /// What processes share of it (`-shm`), as of the first look. Who deletes it parts them: each has locks of its own
+    /// then, and writes over what the others acknowledged.
+    index: OnceLock<(u64, u64)>,
 }
 
 impl Place {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), database: identity(path)?, log: OnceLock::new() })
-    }
-
-    /// With a write-ahead log SQLite goes on in files that were deleted, moved or replaced, and what was acknowledged
-    /// would be gone.
-    fn check(&self) -> Result<(), sqlx::Error> {
-        let log = identity(&log_of(&self.path))?;
-        self.check_database()?;
-        if *self.log.get_or_init(|| log) == log { Ok(()) } else { Err(replaced()) }
+        Ok(Self { path: path.to_owned(), database: identity(path)?, log: OnceLock::new(), index: OnceLock::new() })
     }
 
     fn check_database(&self) -> Result<(), sqlx::Error> {
         if identity(&self.path)? == self.database { Ok(()) } else { Err(replaced()) }
     }
+}
+
+/// Whether this is the file that was there at the first look.
+fn same(first: &OnceLock<(u64, u64)>, path: &Path) -> Result<(), sqlx::Error> {
+    let now = identity(path)?;
+    if *first.get_or_init(|| now) == now { Ok(()) } else { Err(replaced()) }
 }
 
 fn replaced() -> sqlx::Error {

@@ -35,7 +35,9 @@ fn secrets() -> Secrets {
 
 /// Runs a property that needs what takes a runtime to make.
 fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
+    // `PROPTEST_CASES` may ask for more.
+    let config = ProptestConfig::with_cases(cases.max(ProptestConfig::default().cases));
+    let mut runner = proptest::test_runner::TestRunner::new(config);
     runner.run(strategy, test).unwrap();
 }
 
