@@ -2,7 +2,7 @@
 //! login makes them argon2id.
 //!
 //! What a database or an import holds is data: each scheme has its ceilings, of time and of memory, and what lies above
-//! them is not computed. Argon2 of others is read in `hasher.rs`, which has the memory for it.
+//! them is not computed. Argon2 of others is read in `hasher/stored.rs`, which has the memory for it.
 
 mod bcrypt;
 mod firebase;
