@@ -121,3 +121,19 @@ impl Cost {
 fn is_there_room(bytes: usize) -> Result<(), Error> {
     Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::Overloaded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cost, is_there_room};
+    use crate::error::Error;
+
+    #[test]
+    fn as_much_memory_is_asked_for_as_the_library_takes() {
+        for (cost, memory) in [((14, 8, 1), 16_385 << 10), ((14, 8, 16), 16_400 << 10), ((1, 1, 32), 4_352)] {
+            let (log_n, r, p) = cost;
+            assert_eq!(Cost::bounded(log_n, r, p).map(|cost| cost.memory), Ok(memory), "{cost:?}");
+        }
+        assert!(is_there_room(4_352).is_ok());
+        assert!(matches!(is_there_room(usize::MAX), Err(Error::Overloaded)));
+    }
+}

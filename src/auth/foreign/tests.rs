@@ -133,6 +133,8 @@ fn what_costs_too_much_or_is_damaged_is_not_computed() {
         ("md5$salt$d41d8cd98f00b204e9800998ecf8427e".to_owned(), Scheme),
         ("$6$rounds=5000$salt$hash".to_owned(), Scheme),
         ("\u{e9}".repeat(60), Scheme),
+        ("x".repeat(1_024), Scheme),
+        ("x".repeat(1_025), Damaged),
         (format!("$2x$04${bcrypt}"), Scheme),
         (format!("$2b$16${bcrypt}"), TooDear),
         (format!("$2b$31${bcrypt}"), TooDear),
@@ -150,6 +152,8 @@ fn what_costs_too_much_or_is_damaged_is_not_computed() {
         (format!("$scrypt$ln=18,r=8,p=4${salt}${tag}"), TooDear),
         (format!("$scrypt$ln=1,r=1,p=1073741823${salt}${tag}"), TooDear),
         (format!("$scrypt$ln=1,r=4294967295,p=1${salt}${tag}"), TooDear),
+        (format!("$scrypt$ln=1,r=33,p=1${salt}${tag}"), TooDear),
+        (format!("$scrypt$ln=1,r=1,p=33${salt}${tag}"), TooDear),
         (format!("$scrypt$ln=63,r=1,p=1${salt}${tag}"), TooDear),
         (format!("$scrypt$ln=999,r=8,p=1${salt}${tag}"), TooDear),
         (format!("$scrypt$ln=0,r=8,p=1${salt}${tag}"), Damaged),
@@ -192,9 +196,27 @@ fn what_costs_too_much_or_is_damaged_is_not_computed() {
     for text in [
         format!("$2b$15${bcrypt}"),
         format!("$scrypt$ln=18,r=8,p=2${salt}${tag}"),
+        format!("$scrypt$ln=1,r=32,p=32${salt}${tag}"),
         format!("pbkdf2_sha256$4000000$salt${tag}"),
     ] {
         assert!(Foreign::parse(&text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_comparison_is_counted_as_what_argon2_writes_in_its_time() {
+    let (bcrypt, tag) = ("l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS", "A".repeat(43));
+    for (text, kib) in [
+        (format!("$2b$04${bcrypt}"), 960),
+        (format!("$2b$12${bcrypt}"), 245_760),
+        (format!("pbkdf2_sha1$1000000$salt${}", "A".repeat(27)), 333_333),
+        (format!("pbkdf2_sha256$27500$salt${tag}"), 9_166),
+        (format!("$pbkdf2-sha512$i=210000$c2FsdA${}", "A".repeat(86)), 140_000),
+        (format!("$scrypt$ln=14,r=8,p=1$c2FsdA${tag}"), 49_152),
+        (format!("$scrypt$ln=14,r=8,p=2$c2FsdA${tag}"), 98_304),
+        (FIREBASE.to_owned(), 49_152),
+    ] {
+        assert_eq!(Foreign::parse(&text).map(|read| read.work()), Ok(kib), "{text}");
     }
 }
 

@@ -77,10 +77,18 @@ async fn a_damaged_foreign_or_too_dear_hash_matches_nothing() {
         format!("$argon2id$v=19$m=64,t=1,p=1,keyid=AAAA${tail}"),
         format!("argon2$argon2id$v=19$m=4294967295,t=1,p=1${tail}"),
         "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".to_owned(),
+        format!("$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA${}", "A".repeat(20)),
+        format!("$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbA${}", "A".repeat(43)),
         "$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ0123".to_owned(),
     ] {
         let verdict = hasher.verify(typed("right"), Some(PasswordHash::from_text(stored.clone())), false).await;
         assert_eq!(verdict.unwrap(), Verdict::Unusable, "{stored}");
+    }
+    // The shortest salt and tag, and the longest tag.
+    for (salt, tag) in [("c2FsdHNhbHQ", 43), ("c2FsdHNhbHRzYWx0c2FsdA", 22), ("c2FsdHNhbHRzYWx0c2FsdA", 86)] {
+        let stored = format!("$argon2id$v=19$m=64,t=1,p=1${salt}${}", "A".repeat(tag));
+        let verdict = hasher.verify(typed("right"), Some(PasswordHash::from_text(stored.clone())), false).await;
+        assert_eq!(verdict.unwrap(), Verdict::Mismatch, "{stored}");
     }
 }
 
@@ -95,6 +103,8 @@ fn every_mismatch_costs_what_a_hash_of_today_costs() {
     let (right, wrong, none) = (typed("right"), typed("wrong"), typed(""));
     let foreign = PasswordHash::from_text("$2b$04$l5LLPa5SZ9MF6GVFhQ6mtOWFTezfAQAlfMtWKzBB2dldThESTGjbS".to_owned());
     let unusable = PasswordHash::from_text("x".to_owned());
+    // A thread's, which has hashed before.
+    let mut memory = Memory::default();
     for (what, typed, stored) in [
         ("no text that is a password", &none, stored(today)),
         ("the right password, barred", &right, stored(today)),
@@ -108,10 +118,24 @@ fn every_mismatch_costs_what_a_hash_of_today_costs() {
         ("another program's hash, two spellings", &typed("e\u{301}"), foreign.clone()),
         ("another program's hash, barred", &typed("correct horse \u{e9}"), foreign),
     ] {
-        let mut memory = Memory::default();
+        let before = memory.spent;
         let verdict = super::verify(today, typed, read(&stored), true, &mut memory).unwrap();
         assert!(!matches!(verdict, Verdict::Match { .. }), "{what}");
-        assert_eq!(memory.spent, today.work(), "{what}");
+        assert_eq!(memory.spent - before, today.work(), "{what}");
+    }
+}
+
+#[test]
+fn what_is_missing_may_be_less_than_argon2_takes() {
+    let today = Cost { memory_kib: 4_096, iterations: 1, parallelism: 4 };
+    for missing in [1, 2, 11, 12, 31, 32, 33] {
+        let cost = Cost { memory_kib: today.memory_kib - missing, ..today };
+        let tag = super::derive(cost, b"right", &[7; 16], &mut Memory::default()).unwrap();
+        let stored = read(&super::encode(cost, &[7; 16], &tag).unwrap());
+        let mut memory = Memory::default();
+        let verdict = super::verify(today, &typed("wrong"), stored, false, &mut memory);
+        assert_eq!(verdict.unwrap(), Verdict::Mismatch, "{missing}");
+        assert_eq!(today.work() - memory.spent, if missing < 32 { missing.into() } else { 0 }, "{missing}");
     }
 }
 
@@ -222,6 +246,7 @@ fn what_programs_make_by_themselves_is_not_dear() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let (hasher, go) = held().await;
+    assert!(hasher.has_room() && hasher.queued() == 0);
     let waiting = {
         let hasher = hasher.clone();
         tokio::spawn(async move { hasher.hash(password("a")).await })
@@ -229,6 +254,7 @@ async fn a_full_queue_refuses_at_once() {
     while !hasher.queue.is_full() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    assert!(!hasher.has_room() && hasher.queued() == 1);
     assert!(matches!(hasher.hash(password("b")).await, Err(Error::Overloaded)));
     drop(go);
     assert!(waiting.await.unwrap().is_ok());
