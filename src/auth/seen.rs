@@ -70,3 +70,32 @@ impl Seen {
 pub(super) fn digest(token: &str) -> Result<Digest, Error> {
     digest::digest(&SHA256, token.as_bytes()).as_ref().try_into().map_err(Error::internal)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Seen, TOKEN, TOKENS, Verified, digest};
+    use crate::{
+        auth::random,
+        model::{Named, Time},
+    };
+
+    #[test]
+    fn what_was_seen_is_found_again_by_its_own_text_until_there_are_too_many() {
+        let now = Time::from_unix(1_000_000);
+        let (user_id, session_id) = (random::id(now).unwrap(), random::id(now).unwrap());
+        let verified = Arc::new(Verified::of(Named::new(user_id, session_id), "a key's name"));
+        let seen = Seen::default();
+        let digests = |range: std::ops::Range<u32>| range.map(|n| digest(&n.to_string()).unwrap());
+        digests(0..10_000).for_each(|digest| seen.remember(digest, &verified));
+        assert!(
+            digests(0..10_000).all(|digest| seen.find(&digest).is_some_and(|found| Arc::ptr_eq(&found, &verified)))
+        );
+        assert!(seen.find(&digest("another").unwrap()).is_none());
+        digests(10_000..200_000).for_each(|digest| seen.remember(digest, &verified));
+        // Two ids of 36 characters, and the key's name.
+        assert_eq!(seen.0.weight(), seen.count() as u64 * (TOKEN as u64 + 36 + 36 + 12));
+        assert!(seen.0.weight() <= TOKENS);
+    }
+}

@@ -97,6 +97,15 @@ pub struct Verified {
     pub(super) expires_at: Time,
 }
 
+#[cfg(test)]
+impl Verified {
+    /// What a token of this session says that this key has signed.
+    pub(super) fn of(named: Named, kid: &str) -> Self {
+        let (named, kid) = (named.into(), kid.to_owned());
+        Self { named, generation: None, kid, issued_at: 0, not_before: None, expires_at: Time::from_unix(0) }
+    }
+}
+
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,

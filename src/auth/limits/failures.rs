@@ -146,12 +146,14 @@ mod tests {
     fn ten_are_free_and_then_each_waits_longer_up_to_a_quarter_of_an_hour() {
         let failures = Failures::new();
         let mut now = 100;
+        assert!(failures.is_open(now, JOHN));
         assert_eq!(exhaust(&failures, now, JOHN), FREE);
         // Meanwhile one is forgotten, too.
         for seconds in [30, 60, 120, 240, 480, 480, 900, 900, 900] {
             let wait = failures.count(now, JOHN).unwrap_err();
             assert_eq!(wait, seconds * SECOND);
             assert_eq!(failures.count(now + wait - 1, JOHN).unwrap_err(), 1);
+            assert!(!failures.is_open(now + wait - 1, JOHN) && failures.is_open(now + wait, JOHN));
             now += wait;
             assert!(failures.count(now, JOHN).is_ok(), "never for ever");
         }

@@ -42,3 +42,19 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EACH, Known, Mark, ROOM};
+    use crate::model::Time;
+
+    #[test]
+    fn half_a_million_logins_are_remembered_and_no_more() {
+        let (known, at) = (Known::new(), Time::from_unix(1_000_000));
+        let marks = |range: std::ops::Range<u64>| range.map(Mark::from_bits);
+        marks(0..100_000).for_each(|mark| known.note(at, mark));
+        assert!(marks(0..100_000).all(|mark| known.has(at, mark)));
+        marks(100_000..700_000).for_each(|mark| known.note(at, mark));
+        assert!(known.0.len() as u64 <= ROOM / EACH);
+    }
+}

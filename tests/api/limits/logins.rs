@@ -330,3 +330,38 @@ async fn who_resets_through_a_new_address_is_known_by_that_where_he_is() {
         assert_eq!(answer.status, status, "{from}");
     }
 }
+
+#[tokio::test]
+async fn a_restart_reads_more_than_a_page_of_where_accounts_logged_in() {
+    let app = peopled().await;
+    app.login_from("192.0.2.1", "john", PASSWORD).await;
+    // A page, and what is left of a second one.
+    app.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+         INSERT INTO sessions (id, user_id, salt, generation, rotated_at, secret_id, created_at, last_used_at,
+                               refresh_expires_at, expires_at, ip)
+         SELECT 'f' || printf('%04d', i), s.user_id, s.salt, 0, s.rotated_at, s.secret_id, s.created_at,
+                s.last_used_at, s.refresh_expires_at, s.expires_at, '203.0.113.1' FROM n, sessions s",
+    )
+    .await;
+    let app = app.restart(ON).await;
+    limits::recall(&app.app, app.app.clock.now()).await.unwrap();
+    app.attack("john", 100).await;
+    app.login_from("192.0.2.2", "john", PASSWORD).await.throttled();
+    assert_eq!(app.login_from("192.0.2.1", "john", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_resets_through_a_first_address_is_known_by_that_where_he_is() {
+    let app = TestApp::with(ON).await;
+    app.claim("john", "john@example.org").await;
+    app.mails().await;
+    let mut form = app.forgot("john@example.org").await.link();
+    form["new_password"] = json!("nine violet umbrellas");
+    assert_eq!(app.post_from("192.0.2.1", "/password/reset", None, &form).await.status, 204);
+    app.attack("john@example.org", 0).await;
+    for (from, status) in [("192.0.2.2", 429), ("192.0.2.1", 200)] {
+        let answer = app.login_from(from, "john@example.org", "nine violet umbrellas").await;
+        assert_eq!(answer.status, status, "{from}");
+    }
+}

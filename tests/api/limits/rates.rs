@@ -48,6 +48,11 @@ async fn a_hundred_and_fifty_refresh_tokens_are_looked_at_in_five_minutes() {
     assert_eq!(refresh("192.0.2.2", &pair.refresh).await.status, 200);
     app.sleep(2);
     assert_eq!(refresh("192.0.2.1", &pair.refresh).await.status, 200);
+    app.sleep(20);
+    for n in 0..10 {
+        assert_eq!(refresh("192.0.2.1", "guess").await.status, 401, "{n}");
+    }
+    assert_eq!(refresh("192.0.2.1", "guess").await.throttled(), 2);
 }
 
 #[tokio::test]
