@@ -131,6 +131,15 @@ async fn what_is_worth_nothing_any_more_is_given_up() {
     app.sleep(30 * 60);
     assert_eq!(app.mail().await.kind, MailKind::Verify);
     assert_eq!(rows(&app).await, 0);
+    // Who is told of a change is worth telling for a day.
+    for (seconds, told) in [(24 * 60 * 60 - 1, 1), (24 * 60 * 60, 0)] {
+        let token = app.login("jane").await;
+        let body = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+        assert_eq!(app.call(Method::POST, "/password/change", &token, Some(&body)).await.status, 204);
+        app.sleep(seconds);
+        assert_eq!(app.mails().await.len(), told, "{seconds}");
+        assert_eq!(rows(&app).await, 0);
+    }
 }
 
 #[tokio::test]

@@ -66,14 +66,18 @@ impl Progress {
     fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
     }
+
+    async fn finish(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        while self.under_way.load(Ordering::Relaxed) > 0 {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 /// Begins no more, and waits until what is being sent is, while [`run`] is polled.
 pub async fn finish(app: &App) {
-    app.mailing.is_ending.store(true, Ordering::Relaxed);
-    while app.mailing.under_way.load(Ordering::Relaxed) > 0 {
-        time::sleep(Duration::from_millis(10)).await;
-    }
+    app.mailing.finish().await;
 }
 
 /// What is being sent.
@@ -167,7 +171,7 @@ impl Sending {
 mod tests {
     use std::future::{pending, ready};
 
-    use super::{AT_ONCE, Sending};
+    use super::{AT_ONCE, Ordering, Progress, Sending};
     use crate::model::Tick;
 
     #[tokio::test]
@@ -182,6 +186,37 @@ mod tests {
             }
             assert!(!sending.is_open(at(u64::MAX)) && !sending.is_hurried(), "no more than that");
         }
+    }
+
+    #[test]
+    fn who_waits_is_let_in_early_unless_the_database_has_failed() {
+        for (has_more, is_crowded, has_failed, is_awaited, is_hurried) in [
+            (false, false, false, false, false),
+            (true, false, false, true, false),
+            (false, true, false, false, true),
+            (true, true, false, true, true),
+            (true, true, true, false, false),
+        ] {
+            let sending = Sending { has_more, is_crowded, has_failed, ..Sending::default() };
+            assert_eq!((sending.is_awaited(), sending.is_hurried()), (is_awaited, is_hurried));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_for_what_is_under_way_and_lets_nothing_begin() {
+        let progress = std::sync::Arc::new(Progress::default());
+        progress.under_way.store(2, Ordering::Relaxed);
+        let end = tokio::spawn({
+            let progress = progress.clone();
+            async move { progress.finish().await }
+        });
+        for left in [2, 1] {
+            progress.under_way.store(left, Ordering::Relaxed);
+            tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+            assert!(progress.is_ending() && !end.is_finished(), "{left}");
+        }
+        progress.under_way.store(0, Ordering::Relaxed);
+        end.await.unwrap();
     }
 
     #[tokio::test]

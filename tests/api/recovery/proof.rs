@@ -79,6 +79,7 @@ async fn a_link_counts_for_half_an_hour_and_a_code_for_ten_minutes() {
     let app = TestApp::new().await;
     app.own("jane", "jane@example.org").await;
     let mail = app.forgot("jane@example.org").await;
+    assert!(mail.text.contains("30 minutes") && mail.text.contains("10 minutes"), "{}", mail.text);
     app.sleep(10 * 60);
     refused(&app, &mail.code()).await;
     app.sleep(20 * 60);
