@@ -324,3 +324,20 @@ async fn who_cannot_be_looked_up_is_not_let_in() {
         assert_eq!(answer.header("retry-after"), "1");
     }
 }
+
+#[tokio::test]
+async fn a_token_is_read_up_to_8_kib() {
+    let app = TestApp::new().await;
+    let (_, token) = app.as_user("john").await;
+    let (header, claims) = (parts(&token).0, claims(&token));
+    let longer = |(in_header, in_claims): (usize, usize)| {
+        let header = change(&header, "x", Some(json!("x".repeat(in_header))));
+        sign(&header, &change(&claims, "x", Some(json!("x".repeat(in_claims)))))
+    };
+    for (length, verdict) in [(8_192, "ok"), (8_193, "invalid_token")] {
+        let about = (length - longer((0, 0)).len()) * 3 / 4;
+        let mut sizes = (0..4).flat_map(|header| (about - 8..about + 8).map(move |claims| (header, claims)));
+        let token = sizes.find_map(|sizes| Some(longer(sizes)).filter(|token| token.len() == length)).unwrap();
+        assert_eq!(app.verdict(&token).await, verdict, "{length}");
+    }
+}

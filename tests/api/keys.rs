@@ -201,6 +201,12 @@ async fn keys_rotate_by_the_clock() {
     app.sleep(1);
     assert_eq!(header(&app.open("john").await.access, "kid"), keys[1], "to the second of its tenth day");
 
+    // After a time in which nothing ran.
+    app.sleep(30 * DAY);
+    round().await;
+    app.sleep(rotation::LEAD);
+    assert!(!keys.contains(&header(&app.open("john").await.access, "kid")));
+
     for settings in [&[("ALGORITHM", "EdDSA"), ("KEY_ROTATION_DAYS", "0")][..], &[]] {
         let app = TestApp::with(settings).await;
         app.sleep(4_000 * DAY);

@@ -2,13 +2,23 @@
 
 use hallpass::{
     app::App,
-    auth::{keys, rotation, upkeep},
-    model::{Algorithm, By},
+    auth::{
+        keys,
+        ring::{
+            Ring,
+            State::{self, Active, Broken, Expired, Pending, Retired, Revoked as Ended},
+        },
+        rotation, upkeep,
+    },
+    model::{Algorithm, By, Time},
     store::{Follower, Revoked},
 };
 
+use serde_json::json;
+
 use super::{
-    app::{SECRET_KEY, TestApp},
+    app::{SECRET_KEY, START, TestApp},
+    forge::{change, claims, parts, sign},
     keys::{EDDSA, HOUR, header, kids, revoke, rotate},
     secrets::OTHER_KEY,
 };
@@ -145,6 +155,7 @@ async fn what_can_verify_nothing_any_more_is_deleted_and_nothing_revoked_comes_b
     // Turn 1 is of a secret that will be gone, turn 2 of the next one, which is revoked; 3 and 4 are keys of their own.
     let app = TestApp::new().await;
     app.as_session("john").await;
+    app.sleep(HOUR);
     let app = app.restart(&[("SECRET_KEY", OTHER_KEY), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]).await;
     let hs256 = header(&app.open("john").await.access, "kid");
     let other = [("SECRET_KEY", OTHER_KEY), ("ALGORITHM", "EdDSA"), ("KEY_ROTATION_DAYS", "0")];
@@ -169,4 +180,59 @@ async fn what_can_verify_nothing_any_more_is_deleted_and_nothing_revoked_comes_b
     assert_eq!(positions(&app).await, "2,4", "the revoked key of a secret stays revoked");
     let Err(why) = app.try_restart(&[("SECRET_KEY", OTHER_KEY)]).await.map(drop) else { panic!("started") };
     assert!(why.to_string().contains("was revoked"), "{why}");
+}
+
+fn states(ring: &Ring, seconds: i64) -> Vec<State> {
+    ring.states(Time::from_unix(START + seconds)).into_iter().map(|(_, state)| state).collect()
+}
+
+#[tokio::test]
+async fn of_each_key_it_is_told_where_it_is_in_its_life() {
+    let app = TestApp::new().await;
+    // In the second in which the first key took over.
+    let app = app.restart(EDDSA).await;
+    let pending = rotate(&app).await;
+    for (seconds, expected) in [
+        (0, [Retired, Active, Pending]),
+        (599, [Retired, Active, Pending]),
+        (600, [Retired, Retired, Active]),
+        (1_799, [Retired, Retired, Active]),
+        (1_800, [Expired, Retired, Active]),
+        (2_399, [Expired, Retired, Active]),
+        (2_400, [Expired, Expired, Active]),
+    ] {
+        assert_eq!(states(&app.app.tokens.ring(), seconds), expected, "{seconds}");
+    }
+    revoke(&app, &pending).await.unwrap();
+    assert_eq!(states(&app.app.tokens.ring(), 600), [Retired, Active, Ended]);
+    app.sql("UPDATE signing_keys SET sealed = X'00' WHERE sealed IS NOT NULL").await;
+    let command = App::build_for_command(app.app.config.clone(), app.app.clock.clone()).await.unwrap();
+    assert_eq!(states(&command.tokens.ring(), 600), [Active, Broken, Ended]);
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_had_taken_over_all_the_same() {
+    let app = TestApp::new().await;
+    let hs256 = app.as_session("john").await;
+    app.sleep(60);
+    let app = app.restart(EDDSA).await;
+    app.sleep(100);
+    revoke(&app, &kids(&app).await[0]).await.unwrap();
+    for (iat, verdict) in [(START + 60, "ok"), (START + 61, "invalid_token"), (START + 160, "invalid_token")] {
+        let token = sign(&parts(&hs256.access).0, &change(&claims(&hs256.access), "iat", Some(json!(iat))));
+        assert_eq!(app.verdict(&token).await, verdict, "{iat}");
+    }
+}
+
+#[tokio::test]
+async fn a_life_that_grows_is_told_to_the_key_that_signs_and_to_the_next_one() {
+    let minutes = |minutes| [("ALGORITHM", "EdDSA"), ("ACCESS_TOKEN_EXPIRE_MINUTES", minutes)];
+    let app = TestApp::with(&minutes("5")).await;
+    rotate(&app).await;
+    let app = app.restart(&minutes("600")).await;
+    assert_eq!(app.text("SELECT CAST(MIN(longest_ttl) AS TEXT) FROM signing_keys").await, "36000");
+    // Not to one that signs no more.
+    app.sleep(rotation::LEAD);
+    let app = app.restart(&minutes("700")).await;
+    assert_eq!(app.text("SELECT group_concat(longest_ttl) FROM signing_keys").await, "36000,42000");
 }

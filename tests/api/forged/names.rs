@@ -238,6 +238,7 @@ pub fn types(mint: &Mint, table: &mut Table) {
         json!("application/application/at+jwt"),
         json!("application/ at+jwt"),
         json!("text/at+jwt"),
+        json!("application:at+jwt"),
         json!("applicatio/at+jwt"),
         json!("JOSE"),
         json!("JOSE+JSON"),
