@@ -126,6 +126,10 @@ mod tests {
         }
         let most = i64::try_from(BURST).unwrap() + 1_000 / REFILL + 1_000 / SUMMARY + 1;
         assert!(rows <= most, "{rows} rows, not {most}");
+        assert!(
+            rows >= i64::try_from(BURST).unwrap() + 999 / REFILL,
+            "{rows} rows: single ones are noted all the time"
+        );
         for entry in refusals.take(Time::from_unix(start + 2_000)) {
             assert_eq!(entry.outcome, FLOOD);
             told += entry.count;

@@ -243,6 +243,9 @@ mod tests {
         assert!(parse(&"\u{1f600}\u{1f601}".repeat(32)).is_ok());
         assert!(parse(&"x".repeat(256)).is_ok());
         assert!(same(&"\u{e9}".repeat(256), &"e\u{301}".repeat(256)));
+        // 1,024 bytes, and what is 1,536 as it may be typed.
+        assert!(parse(&"\u{1f600}".repeat(256)).is_ok());
+        assert!(same(&"\u{390}".repeat(256), &"\u{3b9}\u{308}\u{301}".repeat(256)));
         // U+1D160 is three code points after NFC.
         for text in ["x".repeat(257), "e\u{301}".repeat(257), "\u{1d160}".repeat(256), "x".repeat(5_000)] {
             assert_eq!(parse(&text).unwrap_err(), InvalidPassword::TooLong);
@@ -256,6 +259,8 @@ mod tests {
             "johndoe likes lanterns",
             "hallpass of johndoe is eleven teapots",
             "jojojo jojo jojo",
+            // Half of it.
+            "hallpass lantern",
             "839201746583920",
             "ONLY UPPERCASE HERE",
             "\u{1f600}\u{1f680}\u{1f9ca}\u{1f40c}\u{1f335}\u{1f341}\u{1f30b}\u{1f3b2}\u{1f52d}\u{1f56f}\u{1f9f5}\u{1fa81}\u{1f6f6}\u{1f9ed}\u{1f409}",

@@ -51,6 +51,8 @@ mod tests {
     #[test]
     fn no_name_comes_twice_and_no_bit_is_more_often_one_than_the_others() {
         assert!((0..1_000).all(|_| super::name().unwrap().len() == 22));
+        let secrets: HashSet<String> = (0..1_000).map(|_| super::secret().unwrap()).collect();
+        assert!(secrets.len() == 1_000 && secrets.iter().all(|secret| secret.len() == 43));
         let all: HashSet<[u8; 16]> = (0..1_000_000).map(|_| super::bytes().unwrap()).collect();
         assert_eq!(all.len(), 1_000_000);
 

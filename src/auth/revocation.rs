@@ -131,6 +131,8 @@ mod tests {
             assert!(newer.is_none_or(|newer| first <= newer.at.unix()), "{since}");
         }
         assert!(beginnings.len() < 16, "{}", beginnings.len());
+        assert!(list.from(Some(Time::from_unix(now + 60))).is_some(), "who is ahead by less than a minute");
+        assert_eq!(list.sessions(Some(Time::from_unix(now - 10))).len(), 2, "the moment that is asked for counts");
         let minute_ago = list.from(Some(Time::from_unix(now - 1))).unwrap();
         assert!(list.sessions(Some(minute_ago)).len() < 30, "who asks often is told little");
     }

@@ -1,8 +1,10 @@
 //! What ended, for services that verify by themselves.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use hallpass::{
-    auth::account,
+    auth::{account, revocation},
     model::Roles,
     store::{Changes, NewRoles},
 };
@@ -51,6 +53,17 @@ async fn a_session_that_was_ended_is_listed_by_its_digest_for_one_life_of_a_toke
     assert_eq!(list(&app, "").await.json()["sessions"], both);
     app.sleep(1);
     assert_eq!(list(&app, "").await.json()["sessions"], json!([both[1]]), "no token names it any more");
+}
+
+#[tokio::test]
+async fn the_list_of_a_second_is_read_once() {
+    let app = TestApp::new().await;
+    let now = app.app.clock.now();
+    let first = revocation::list(&app.app, now).await.unwrap();
+    for (seconds, is_same) in [(0, true), (-1, true), (0, true), (-2, false), (-2, false), (1, false)] {
+        let list = revocation::list(&app.app, now.plus(seconds)).await.unwrap();
+        assert_eq!(Arc::ptr_eq(&list, &first), is_same, "{seconds}");
+    }
 }
 
 #[tokio::test]
