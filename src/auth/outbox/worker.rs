@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{WINDOW, deliver::deliver};
-use crate::{app::App, error::Error, model::Tick};
+use crate::{app::App, error::Error, model::Tick, store::Due};
 
 /// How often the table is looked at. In its own time, not when a request comes: else the work for a known address would
 /// slow the request that comes next, and time would tell.
@@ -151,19 +151,32 @@ impl Sending {
             return Ok(());
         }
         let due = app.store.due_mails(app.clock.now(), WINDOW).await?;
+        self.begin_due(
+            due,
+            || app.clock.tick(),
+            |mail| {
+                let app = app.clone();
+                async move { deliver(&app, mail).await }
+            },
+        );
+        Ok(())
+    }
+
+    fn begin_due<S>(&mut self, due: Vec<Due>, tick: impl Fn() -> Tick, send: impl Fn(Due) -> S)
+    where
+        S: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         let mut taken: HashSet<String> = self.mails.values().map(|(email_key, _)| email_key.clone()).collect();
         self.has_more = false;
         self.is_crowded = due.len() > CROWD;
         for mail in due {
-            let tick = app.clock.tick();
+            let tick = tick();
             if !self.is_open(tick) || !taken.insert(mail.email_key.clone()) {
                 self.has_more = true;
             } else {
-                let app = app.clone();
-                self.begin(mail.email_key.clone(), tick, async move { deliver(&app, mail).await });
+                self.begin(mail.email_key.clone(), tick, send(mail));
             }
         }
-        Ok(())
     }
 }
 
@@ -171,8 +184,8 @@ impl Sending {
 mod tests {
     use std::future::{pending, ready};
 
-    use super::{AT_ONCE, Ordering, Progress, Sending};
-    use crate::model::Tick;
+    use super::{AT_ONCE, CROWD, Due, Ordering, Progress, Sending};
+    use crate::model::{MailId, MailKind, Tick};
 
     #[tokio::test]
     async fn where_few_wait_the_next_one_begins_after_five_seconds_and_where_many_do_soon() {
@@ -199,6 +212,31 @@ mod tests {
         ] {
             let sending = Sending { has_more, is_crowded, has_failed, ..Sending::default() };
             assert_eq!((sending.is_awaited(), sending.is_hurried()), (is_awaited, is_hurried));
+        }
+    }
+
+    fn due(addresses: impl IntoIterator<Item = usize>) -> Vec<Due> {
+        let one =
+            |n: usize| Due { id: MailId::from_text(n.to_string()), kind: MailKind::Verify, email_key: n.to_string() };
+        addresses.into_iter().map(one).collect()
+    }
+
+    #[tokio::test]
+    async fn more_than_twenty_are_a_crowd() {
+        for (count, is_crowded) in [(1, false), (CROWD, false), (CROWD + 1, true)] {
+            let mut sending = Sending::default();
+            sending.begin_due(due(0..count), || Tick::from_millis(0), |_| pending());
+            assert_eq!((sending.is_crowded, sending.has_more), (is_crowded, count > 1), "{count}");
+            assert_eq!(sending.mails.len(), 1, "{count}: one after the other, at first");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_goes_to_each() {
+        let mut sending = Sending::default();
+        for (second, addresses, begun) in [(0, [1, 1], 1), (10, [1, 1], 1), (10, [1, 2], 2), (30, [2, 1], 2)] {
+            sending.begin_due(due(addresses), || Tick::from_millis(second * 1_000), |_| pending());
+            assert_eq!((sending.mails.len(), sending.has_more), (begun, true), "{second} {addresses:?}");
         }
     }
 
