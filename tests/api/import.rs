@@ -188,6 +188,7 @@ async fn each_line_is_judged_by_itself_and_the_outcome_holds_nothing_of_it() {
         (r#"{"username": "TAKEN"}"#.to_owned(), "exists TAKEN"),
         (r#"{"username": "anna"}"#.to_owned(), "exists anna"),
         (r#"{"username": "admin", "roles": ["admin", "editor"]}"#.to_owned(), "added admin"),
+        (json!({"username": "many", "roles": vec!["admin"; 32]}).to_string(), "added many"),
         (
             r#"{"username": "bert", "email": "Bert@Example.org", "email_verified": true, "disabled": true,
                 "created_at": "2020-01-02T03:04:05Z", "roles": [], "password_hash": null}"#

@@ -1,5 +1,7 @@
 //! The ring of signing keys, where several processes change it, lives change, and the clock is wrong.
 
+use std::sync::Arc;
+
 use hallpass::{
     app::App,
     auth::{
@@ -203,11 +205,28 @@ async fn of_each_key_it_is_told_where_it_is_in_its_life() {
     ] {
         assert_eq!(states(&app.app.tokens.ring(), seconds), expected, "{seconds}");
     }
+    let ring = app.app.tokens.ring();
+    for (seconds, count) in [(0, 1), (599, 1), (600, 0)] {
+        assert_eq!(ring.pending(Time::from_unix(START + seconds)).len(), count, "{seconds}");
+    }
+    let newest = [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256].map(|algorithm| ring.newest(algorithm));
+    assert_eq!(newest.map(|at| at.map(Time::unix)), [Some(START), Some(START + 600), None]);
     revoke(&app, &pending).await.unwrap();
     assert_eq!(states(&app.app.tokens.ring(), 600), [Retired, Active, Ended]);
     app.sql("UPDATE signing_keys SET sealed = X'00' WHERE sealed IS NOT NULL").await;
     let command = App::build_for_command(app.app.config.clone(), app.app.clock.clone()).await.unwrap();
     assert_eq!(states(&command.tokens.ring(), 600), [Active, Broken, Ended]);
+}
+
+#[tokio::test]
+async fn a_ring_that_nobody_has_changed_is_kept() {
+    let app = TestApp::with(EDDSA).await;
+    rotation::reload(&app.app).await.unwrap();
+    let ring = app.app.tokens.ring();
+    rotation::reload(&app.app).await.unwrap();
+    assert!(Arc::ptr_eq(&ring, &app.app.tokens.ring()));
+    rotate(&app).await;
+    assert!(!Arc::ptr_eq(&ring, &app.app.tokens.ring()));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use hallpass::{
     app::App,
-    auth::{refresh::RefreshToken, session},
+    auth::{code::Proof, refresh::RefreshToken, session},
     model::{By, SecretId, SessionId},
     store::Resealed,
 };
@@ -16,6 +16,20 @@ use super::{
 
 pub const OTHER_KEY: &str = "Zr5tYq9LmW2xVb7NcJ4hKd8PfGs3AeTuR6iOo1Xy0Qw";
 const HOUR: i64 = 3_600;
+
+#[tokio::test]
+async fn what_holds_secrets_is_printed_without_them() {
+    let app = TestApp::with(EDDSA).await;
+    let proof = Proof::Code { email: "jane@example.org".to_owned(), code: "01234567".to_owned() };
+    for (printed, expected) in [
+        (format!("{proof:?}"), "Proof(…)"),
+        (format!("{:?}", app.app.limits), "Limits(off)"),
+        (format!("{:?}", app.app.secrets.current), "Derived { id: "),
+        (format!("{:?}", app.app.tokens.ring()), "Key { kid: "),
+    ] {
+        assert!(printed.contains(expected) && !printed.contains("[1") && !printed.contains(SECRET_KEY), "{printed}");
+    }
+}
 
 #[tokio::test]
 async fn another_secret_is_refused_and_changes_nothing() {
