@@ -188,6 +188,9 @@ async fn refusals_are_written_soon_and_what_was_typed_is_not() {
     let all = app.app.store.audit(Search::default(), 100).await.unwrap();
     assert!(all.iter().all(|row| !format!("{row:?}").contains("mistake")));
     assert!(all[0].request_id.is_some() && all[0].address.is_some());
+    app.sql("UPDATE users SET disabled_at = 1").await;
+    assert_eq!(app.try_login("john", PASSWORD).await.status, 401);
+    assert_eq!(added(&app, &mut seen).await, [refused(row("login_failed", None, Some(id)), "disabled")]);
 }
 
 /// A row that cannot be written takes its change with it.

@@ -25,7 +25,7 @@ async fn what_holds_secrets_is_printed_without_them() {
         (format!("{proof:?}"), "Proof(…)"),
         (format!("{:?}", app.app.limits), "Limits(off)"),
         (format!("{:?}", app.app.secrets.current), "Derived { id: "),
-        (format!("{:?}", app.app.tokens.ring()), "Key { kid: "),
+        (format!("{:?}", app.app.tokens.ring()), "key: Key { kid: "),
     ] {
         assert!(printed.contains(expected) && !printed.contains("[1") && !printed.contains(SECRET_KEY), "{printed}");
     }
