@@ -250,6 +250,10 @@ mod tests {
         for text in ["x".repeat(257), "e\u{301}".repeat(257), "\u{1d160}".repeat(256), "x".repeat(5_000)] {
             assert_eq!(parse(&text).unwrap_err(), InvalidPassword::TooLong);
         }
+        // The bound itself: what is longer is not looked at.
+        for (length, why) in [(4_096, InvalidPassword::Character), (4_097, InvalidPassword::TooLong)] {
+            assert_eq!(parse(&"\0".repeat(length)).unwrap_err(), why, "{length}");
+        }
     }
 
     #[test]
