@@ -2,6 +2,8 @@
 
 use std::{io::Write, net::TcpStream, thread, time::Duration};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
 use super::program::{PATIENCE, Server, limited, read_all};
 
 const HEAD: &str = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
@@ -228,16 +230,40 @@ async fn readers_that_do_not_read_do_not_fill_the_memory() {
 
 #[tokio::test]
 async fn without_files_for_connections_it_waits_and_recovers() {
-    let server = limited("ulimit -n 64", &[]);
-    let held: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+    let server = Server::start(&[]);
+    let pid = Pid::from_raw(i32::try_from(server.id()).unwrap());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let may_open = |current| prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    let before = may_open(Some(4)).current;
+    let held = server.connect();
     let begun = std::time::Instant::now();
     while !server.log().contains("accept_failed") {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    may_open(before);
     drop(held);
     assert_eq!(server.get("/livez", "").await.0, 200);
     assert_eq!(server.login("nobody", "x").await.0, 401);
+}
+
+#[tokio::test]
+async fn clients_leave_the_database_the_files_that_it_needs() {
+    let server = limited("ulimit -n 96", &[]);
+    let early = reqwest::Client::new();
+    assert_eq!(early.get(server.url("/livez")).send().await.unwrap().status(), 200);
+    let held: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+    // What needs the database, one after the other on the connection that was there before.
+    let logins = (0..20).map(|_| {
+        let nobody = serde_json::json!({"username": "nobody", "password": "x"});
+        early.post(server.url("/login")).json(&nobody).send()
+    });
+    for login in logins {
+        assert_eq!(login.await.unwrap().status(), 401);
+    }
+    assert!(!server.log().contains("accept_failed"), "{}", server.log());
+    drop(held);
+    assert_eq!(server.get("/livez", "").await.0, 200);
 }
 
 #[tokio::test]
