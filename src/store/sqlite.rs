@@ -22,7 +22,7 @@ use sqlx::{
 
 use super::{Conn, PATIENCE, Store, memory::Memory, metrics::Notes, writer::Writer};
 
-pub(super) use codes::{is_busy, is_unavailable};
+pub(super) use codes::{is_busy, is_read_only, is_unavailable};
 pub(super) use place::{File, log_of};
 
 use codes::{is_damage, is_full, may_pass};

@@ -283,6 +283,15 @@ impl Task {
     }
 
     async fn begin(&mut self) -> Result<Conn, sqlx::Error> {
+        match self.try_to_begin().await {
+            // It was opened at a moment when nothing could be opened for writing: SQLite opens it for reading then, and
+            // says nothing.
+            Err(error) if sqlite::is_read_only(&error) => self.try_to_begin().await,
+            begun => begun,
+        }
+    }
+
+    async fn try_to_begin(&mut self) -> Result<Conn, sqlx::Error> {
         let mut conn = self.take().await?;
         let asked = Instant::now();
         let has_changed = match self.watch.begin(&mut conn).await {

@@ -28,7 +28,7 @@ const ROWS: &[(&str, usize)] = &[
 
 fn places(most: usize) -> Vec<usize> {
     match rounds(0) / 2 {
-        0 => [2, 9, 150].into_iter().filter(|n| *n <= most).collect(),
+        0 => [1, 2, 9, 150].into_iter().filter(|n| *n <= most).collect(),
         long => (1..=most.min(long)).collect(),
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 
 const BUSY: i32 = 5;
+const READONLY: i32 = 8;
 const FULL: i32 = 13;
 
 /// SQLite's primary result code, the low byte.
@@ -13,6 +14,11 @@ pub(in crate::store) fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
 /// Another process holds the lock.
 pub(in crate::store) fn is_busy(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(primary_code) == Some(BUSY)
+}
+
+/// The connection cannot write.
+pub(in crate::store) fn is_read_only(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(primary_code) == Some(READONLY)
 }
 
 /// Whether it may be the other process's doing: not what the disk says.
@@ -41,7 +47,6 @@ pub(in crate::store) fn is_unavailable(error: &dyn DatabaseError) -> bool {
     const PERM: i32 = 3;
     const LOCKED: i32 = 6;
     const NOMEM: i32 = 7;
-    const READONLY: i32 = 8;
     const IOERR: i32 = 10;
     const CANTOPEN: i32 = 14;
     const PROTOCOL: i32 = 15;
