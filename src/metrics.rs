@@ -29,6 +29,7 @@ pub struct Metrics {
     mails_waiting: IntGauge,
     oldest_mail: IntGauge,
     connections: IntGauge,
+    refused_connections: IntCounter,
     process: process::Process,
 }
 
@@ -45,7 +46,10 @@ impl Metrics {
         let mails =
             Labelled::new("hallpass_mails_total", "Mails, each time something became of them.", "outcome", MAILS);
         let gauge = |name, help| IntGauge::new(name, help).map_err(Error::internal);
+        let refused = "Connections that were closed, since their site had its share of them.";
         let metrics = Self {
+            refused_connections: IntCounter::new("hallpass_http_connections_refused_total", refused)
+                .map_err(Error::internal)?,
             logins: logins?,
             refreshes: refreshes?,
             mails: mails?,
@@ -67,6 +71,7 @@ impl Metrics {
             [&metrics.mails_waiting, &metrics.oldest_mail, &metrics.connections]
                 .map(|gauge| Box::new(gauge.clone()) as _),
         )?;
+        metrics.register([Box::new(metrics.refused_connections.clone()) as _])?;
         metrics.register(metrics.process.collectors())?;
         Ok(metrics)
     }
@@ -109,6 +114,11 @@ impl Metrics {
     /// Open connections of clients.
     pub fn connections(&self) -> &IntGauge {
         &self.connections
+    }
+
+    /// Connections that were closed, since their site had its share of them.
+    pub fn refused_connections(&self) -> &IntCounter {
+        &self.refused_connections
     }
 
     /// A login ended so: `accepted`, or the reason that the log has.

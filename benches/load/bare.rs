@@ -16,6 +16,7 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use hallpass::api::serve::{Places, serve};
 use http_body_util::Full;
 use hyper::{Response, body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -88,7 +89,7 @@ impl Bare {
 async fn poem(address: &str) {
     let listener = TcpListener::bind(address).await.unwrap();
     let routes = OpenApiService::new(Bare, "Bare", "1").into_endpoint().map_to_response();
-    hallpass::api::serve::serve(listener, routes, pending()).await;
+    serve(listener, routes, pending(), Places::new()).await;
 }
 
 /// Hashes at the default cost, on each core.

@@ -28,27 +28,23 @@ use poem::{
     },
     web::{LocalAddr, RemoteAddr},
 };
-use prometheus::IntGauge;
-use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
+
+mod places;
+
+pub use places::Places;
 
 /// How long a request's head may take, and how long a connection may wait for its next request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The most bytes of a request's head.
 const HEAD_LIMIT: usize = 16 * 1024;
-
-/// The most connections at once. More wait in the system's backlog.
-const CONNECTIONS: u64 = 4_096;
-
-/// So many of the files that the process may open are for its database, its mails and its log.
-const OWN_FILES: u64 = 64;
 
 /// How long a client may take nothing of what is ready for it.
 const TAKE_DEADLINE: Duration = Duration::from_secs(15);
@@ -65,50 +61,34 @@ const GRACE: Duration = Duration::from_secs(6);
 /// How long to wait when the system has no more files for connections.
 const RETREAT: Duration = Duration::from_millis(100);
 
-/// How many connections there may be: each is a file.
-fn places() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let places = CONNECTIONS.min(files.saturating_sub(OWN_FILES)).max(1);
-    usize::try_from(places).unwrap_or(1)
-}
-
 /// Serves until `stop` completes; then takes no more, finishes what is under way within six seconds, and
 /// returns.
 pub async fn serve(
     listener: TcpListener,
     endpoint: impl Endpoint<Output = Response> + 'static,
     stop: impl Future<Output = ()>,
+    places: Places,
 ) {
-    serve_counting(listener, endpoint, stop, None).await;
-}
-
-/// The same, and counts the connections that are open.
-pub async fn serve_counting(
-    listener: TcpListener,
-    endpoint: impl Endpoint<Output = Response> + 'static,
-    stop: impl Future<Output = ()>,
-    open: Option<IntGauge>,
-) {
-    let endpoint = Arc::new(endpoint);
-    let places = Arc::new(Semaphore::new(places()));
+    let (endpoint, places) = (Arc::new(endpoint), Arc::new(places));
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
         let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
+            let free = places.free().await;
+            (free, listener.accept().await)
         };
         tokio::select! {
             () = &mut stop => break,
             // Takes the ended ones out, so that the set does not grow.
             Some(_) = connections.join_next() => {}
-            (place, accepted) = accepted => match accepted {
+            (free, accepted) = accepted => match accepted {
                 Ok((stream, peer)) => {
+                    // Who is refused is closed at once.
+                    let Some(place) = places.take(free, peer.ip()) else { continue };
                     let (endpoint, stopped) = (endpoint.clone(), stopped.clone());
-                    let open = Open::count(open.clone());
                     connections.spawn(async move {
-                        let (_place, _open) = (place, open);
+                        let _place = place;
                         connection(stream, peer.into(), endpoint, stopped, LIFE).await;
                     });
                 }
@@ -124,22 +104,6 @@ pub async fn serve_counting(
     let _ = stopping.send(true);
     if timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(event = "connections_cut", count = connections.len());
-    }
-}
-
-/// An open connection, as it is counted.
-struct Open(Option<IntGauge>);
-
-impl Open {
-    fn count(gauge: Option<IntGauge>) -> Self {
-        gauge.iter().for_each(IntGauge::inc);
-        Self(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.iter().for_each(IntGauge::dec);
     }
 }
 

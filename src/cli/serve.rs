@@ -8,7 +8,7 @@ use tokio::{
 
 use super::Failure;
 use crate::{
-    api,
+    api::{self, serve::Places},
     app::App,
     auth::{audit, outbox, session, upkeep},
     clock::{self, Clock},
@@ -92,10 +92,10 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
         synchronous = "full",
     );
     let routes = api::routes(app.clone())?;
-    let open = app.metrics.is_on().then(|| app.metrics.connections().clone());
+    let places = Places::for_clients(&app);
     let mut upkeep = Box::pin(upkeep::run(app.clone()));
     tokio::select! {
-        () = api::serve::serve_counting(listener, routes, stop, open) => {}
+        () = api::serve::serve(listener, routes, stop, places) => {}
         () = show(metrics, app.clone()) => {}
         () = &mut upkeep => {}
     }
@@ -121,7 +121,7 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
 /// Shows the metrics for as long as it is polled.
 async fn show(listener: Option<TcpListener>, app: Arc<App>) {
     match listener {
-        Some(listener) => api::serve::serve(listener, api::metrics::page(app), pending()).await,
+        Some(listener) => api::serve::serve(listener, api::metrics::page(app), pending(), Places::new()).await,
         None => pending().await,
     }
 }

@@ -1,10 +1,20 @@
-//! What a process remembers goes when it can help nobody any more.
+//! What a process remembers: it is true, whoever writes, and it goes when it can help nobody any more.
+
+use std::time::Duration;
 
 use hallpass::auth::{account, upkeep};
 use poem::http::Method;
 use serde_json::json;
+use sqlx::Executor;
+use tokio::time::{sleep, timeout};
 
 use super::app::{PASSWORD, Pair, TestApp};
+
+/// What a test that hangs is given: it fails then.
+const HANGS: Duration = Duration::from_mins(1);
+
+/// How long another process may have written unnoticed.
+const TRUST: Duration = Duration::from_millis(300);
 
 /// How many sessions, salts and tokens are in memory.
 fn remembered(app: &TestApp) -> [u32; 3] {
@@ -86,4 +96,62 @@ async fn a_token_that_has_expired_is_not_remembered() {
     assert_eq!(remembered(&app)[2], 0);
     // It is told the same.
     assert_eq!(app.verdict(&pair.access).await, "token_expired");
+}
+
+#[tokio::test]
+async fn what_another_process_writes_holds_soon() {
+    let app = TestApp::new().await;
+    let (_, token) = app.as_user("john").await;
+    assert_eq!(app.verdict(&token).await, "ok");
+    let ended = "UPDATE sessions SET ended_at = 1";
+    sqlx::query(ended).execute(&mut app.db().await).await.unwrap();
+    sleep(TRUST).await;
+    assert_eq!(app.verdict(&token).await, "session_ended");
+}
+
+/// A session that is in memory alone: its row is deleted by a trigger, behind a piece of work that touches nothing that
+/// is remembered. When it is accepted, it was memory that answered.
+async fn in_memory_alone(app: &TestApp, username: &str) -> Pair {
+    let trigger = "CREATE TRIGGER IF NOT EXISTS empty AFTER UPDATE ON probe BEGIN DELETE FROM sessions; END";
+    app.db().await.execute(trigger).await.unwrap();
+    loop {
+        let pair = app.open(username).await;
+        assert_eq!(app.verdict(&pair.access).await, "ok");
+        app.app.store.check().await.unwrap();
+        // Not, if all stood still so long that memory was not trusted.
+        if app.verdict(&pair.access).await == "ok" {
+            return pair;
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory_answers_while_nobody_writes_and_forgets_what_another_process_wrote() {
+    let app = TestApp::new().await;
+    app.register("john").await;
+    app.register("jane").await;
+    let mut other = app.db().await;
+    let rounds = async {
+        let mut ended: Vec<Pair> = Vec::new();
+        for _ in 0..3 {
+            let jane = in_memory_alone(&app, "jane").await;
+            let john = app.open("john").await;
+            // What the last write made sure of is not sure any more.
+            sleep(TRUST).await;
+            while app.verdict(&jane.access).await != "ok" {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(app.verdict(&john.access).await, "ok");
+            for pair in &ended {
+                assert_eq!(app.verdict(&pair.access).await, "session_ended", "what was forgotten does not return");
+            }
+            other.execute("UPDATE sessions SET ended_at = 1").await.unwrap();
+            sleep(TRUST).await;
+            ended.extend([jane, john]);
+            for pair in &ended {
+                assert_eq!(app.verdict(&pair.access).await, "session_ended");
+            }
+        }
+    };
+    timeout(HANGS, rounds).await.unwrap();
 }

@@ -1,12 +1,27 @@
 //! Connections of somebody who means harm, and of somebody whose network is bad.
 
-use std::{io::Write, net::TcpStream, thread, time::Duration};
+use std::{
+    io::Write,
+    net::{IpAddr, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::program::{PATIENCE, Server, limited, read_all};
+use super::program::{PATIENCE, Server, eventually, free_port, limited, read_all};
 
 const HEAD: &str = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+
+/// Who is not served within so long waits for a place.
+const SHORT: Duration = Duration::from_millis(500);
+
+/// What is counted under this name.
+async fn count(metrics: &str, name: &str) -> usize {
+    let page = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+    line.parse().unwrap()
+}
 
 /// The status of an answer, and its code if it is a problem.
 fn verdict(answer: &str) -> (u16, String) {
@@ -264,6 +279,36 @@ async fn clients_leave_the_database_the_files_that_it_needs() {
     assert!(!server.log().contains("accept_failed"), "{}", server.log());
     drop(held);
     assert_eq!(server.get("/livez", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_the_places_of_all() {
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let of_a_neighbour = || reqwest::Client::builder().local_address(IpAddr::from([127, 0, 0, 2])).build().unwrap();
+    for (settings, share) in [
+        (&[("RATE_LIMITS", "on")][..], 8),
+        // Who comes by a proxy is one of many.
+        (&[("RATE_LIMITS", "on"), ("TRUSTED_PROXIES", "127.0.0.1/32")], 32),
+        (&[("RATE_LIMITS", "off")], 32),
+    ] {
+        // 32 places, beside the files for itself.
+        let server = limited("ulimit -n 96", &[settings, &[("METRICS_ADDR", &metrics)]].concat());
+        let is_served = async || of_a_neighbour().get(server.url("/livez")).timeout(SHORT).send().await.is_ok();
+        assert!(is_served().await);
+        let mut held: Vec<TcpStream> = (0..40).map(|_| server.connect()).collect();
+        eventually("all are taken", async || count(&metrics, "hallpass_http_connections").await == share).await;
+        assert_eq!(is_served().await, share < 32, "{settings:?}");
+        if share < 32 {
+            assert_eq!(read_all(&mut held[39]), "", "who is refused is not kept waiting");
+            eventually("they are told of", async || {
+                count(&metrics, "hallpass_http_connections_refused_total").await == 40 - share
+            })
+            .await;
+            assert_eq!(server.log().matches("connections_refused").count(), 1, "{}", server.log());
+        }
+        held.clear();
+        eventually("all have left", async || is_served().await).await;
+    }
 }
 
 #[tokio::test]
