@@ -31,8 +31,10 @@ pub(super) fn name(method: &Method) -> &'static str {
 }
 
 /// The statuses that there are, the frequent ones first.
-const STATUSES: [u16; 23] =
-    [200, 204, 201, 202, 304, 401, 400, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 429, 499, 500, 503, 303, 308];
+const STATUSES: [u16; 24] = [
+    200, 204, 201, 202, 304, 401, 400, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 429, 499, 500, 503, 303, 307,
+    308,
+];
 
 /// What is counted of requests.
 pub(super) struct Requests {

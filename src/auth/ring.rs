@@ -32,6 +32,7 @@ pub struct Entry {
     /// The key.
     pub key: Key,
     position: i64,
+    created_at: Time,
     activates_at: Time,
     /// When the next one takes over.
     retires_at: Option<Time>,
@@ -94,7 +95,8 @@ impl Ring {
             let next = keys.iter().skip(n + 1).find(|(row, _)| took_over(row));
             let retires_at = next.map(|(row, _)| row.activates_at);
             let forgotten_at = retires_at.map(|at| at.plus(row.longest_ttl));
-            Some(Entry { key, position: row.position, activates_at: row.activates_at, retires_at, forgotten_at })
+            let StoredKey { position, created_at, activates_at, .. } = **row;
+            Some(Entry { key, position, created_at, activates_at, retires_at, forgotten_at })
         });
         let entries = entries.collect();
         // By the longest life of all: to delete a turn lets the one before it go on until the next, and that one's
@@ -139,9 +141,10 @@ impl Ring {
         self.entries.iter().rfind(|entry| entry.key.kid == kid)
     }
 
-    /// When the newest key of an algorithm takes over, or did.
-    pub fn newest(&self, algorithm: Algorithm) -> Option<Time> {
-        self.entries.iter().filter(|entry| entry.key.algorithm == algorithm).map(|entry| entry.activates_at).max()
+    /// When the newest key of an algorithm takes over, or did, of those that were made by then.
+    pub fn newest(&self, algorithm: Algorithm, made_by: Time) -> Option<Time> {
+        let of_it = |entry: &&Entry| entry.key.algorithm == algorithm && entry.created_at <= made_by;
+        self.entries.iter().filter(of_it).map(|entry| entry.activates_at).max()
     }
 
     /// The turns that are still to come, the next one first.

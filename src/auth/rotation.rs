@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     error::Error,
     model::{Algorithm, By, StoredKey, Time},
-    store::{Follower, NewKey, Resealed, Revoked, Store},
+    store::{Follower, NewKey, Newer, Resealed, Revoked, Store},
 };
 
 /// How long others may keep the published keys, in seconds.
@@ -244,7 +244,9 @@ pub async fn rotate(app: &App, now: Time, lead: i64) -> Result<NewKey, Refused> 
 pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
     let Some(every) = app.config.key_rotation else { return Ok(()) };
     let every = i64::try_from(every.as_secs()).map_err(Error::internal)?;
-    let newest = app.tokens.ring().newest(app.config.algorithm);
+    // A key that is made later than that was made while the clock was ahead: it keeps no other from being made.
+    let made_by = now.plus(LEAD);
+    let newest = app.tokens.ring().newest(app.config.algorithm, made_by);
     let due_before = now.plus(LEAD - every);
     if !app.config.algorithm.has_public_key() || newest.is_some_and(|at| at > due_before) {
         return Ok(());
@@ -253,7 +255,7 @@ pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
     let (kid, activates_at) = (new.kid.clone(), new.activates_at);
     let entry = By::operator().does("signing_key_added", now);
     // Another server may have come first.
-    if app.store.add_key(new, Some(due_before), entry).await.map_err(Error::from)? {
+    if app.store.add_key(new, Some(Newer { activates_after: due_before, made_by }), entry).await.map_err(Error::from)? {
         tracing::info!(event = "signing_key_added", kid, %activates_at);
     }
     Ok(reload(app).await?)

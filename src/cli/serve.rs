@@ -121,7 +121,7 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
 /// Shows the metrics for as long as it is polled.
 async fn show(listener: Option<TcpListener>, app: Arc<App>) {
     match listener {
-        Some(listener) => api::serve::serve(listener, api::metrics::page(app), pending(), Places::new()).await,
+        Some(listener) => api::serve::serve(listener, api::metrics::page(app), pending(), Places::for_readers()).await,
         None => pending().await,
     }
 }

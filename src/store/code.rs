@@ -34,14 +34,27 @@ impl Store {
         now: Time,
     ) -> Result<Try<Credentials>, Error> {
         let found = match shown {
-            Presented::Link(hash) => self.holder_by_link(purpose, &hash, now).await?,
-            Presented::Code { email_key, current, previous } => {
+            Presented::Link(hash) => match self.holder_by_link(purpose, &hash, now).await? {
+                Some(id) => Some(id),
+                None => {
+                    self.write_aside(move |tx| {
+                        Box::pin(async move { void_late(tx, purpose, &Presented::Link(hash), now).await })
+                    })
+                    .await?;
+                    None
+                }
+            },
+            Presented::Code { ref email_key, ref current, ref previous } => {
+                let (email_key, current, previous) = (email_key.clone(), current.clone(), previous.clone());
                 let tried = self.write_aside(move |tx| {
                     Box::pin(async move {
-                        match holder_by_code(&mut *tx, purpose, &email_key, &current, &previous, now).await? {
-                            Some(id) => Ok(Try::Right(id)),
-                            None => count_try(tx, purpose, &email_key, &by, now).await,
+                        if let Some(id) =
+                            holder_by_code(&mut *tx, purpose, &email_key, &current, &previous, now).await?
+                        {
+                            return Ok(Try::Right(id));
                         }
+                        void_late(&mut *tx, purpose, &shown, now).await?;
+                        count_try(tx, purpose, &email_key, &by, now).await
                     })
                 });
                 match tried.await? {
@@ -124,7 +137,7 @@ pub(super) async fn consume(
                 purpose,
                 now
             )
-            .fetch_optional(tx)
+            .fetch_optional(&mut *tx)
             .await?
         }
         Presented::Code { email_key, current, previous } => {
@@ -143,11 +156,45 @@ pub(super) async fn consume(
                 previous,
                 now
             )
-            .fetch_optional(tx)
+            .fetch_optional(&mut *tx)
             .await?
         }
     };
+    if used.is_none() {
+        void_late(tx, purpose, shown, now).await?;
+    }
     Ok(used)
+}
+
+/// What had expired when it was shown does not count when the clock has been set back, either.
+async fn void_late(tx: &mut Conn, purpose: Purpose, shown: &Presented, now: Time) -> Result<(), Error> {
+    match shown {
+        Presented::Link(hash) => {
+            sqlx::query!(
+                "DELETE FROM codes WHERE link_hash = $1 AND kind = $2 AND link_expires_at <= $3",
+                hash,
+                purpose,
+                now
+            )
+            .execute(tx)
+            .await?
+        }
+        // Its link may still count.
+        Presented::Code { email_key, current, previous } => {
+            sqlx::query!(
+                "UPDATE codes SET code_hash = NULL
+                 WHERE kind = $1 AND email_key = $2 AND code_hash IN ($3, $4) AND code_expires_at <= $5",
+                purpose,
+                email_key,
+                current,
+                previous,
+                now
+            )
+            .execute(tx)
+            .await?
+        }
+    };
+    Ok(())
 }
 
 /// Counts a wrong code against the one that was mailed to this address. As long as one is tried the writer does nothing

@@ -20,6 +20,14 @@ pub struct NewKey {
     pub longest_ttl: i64,
 }
 
+/// A key that makes another one needless.
+pub struct Newer {
+    /// It takes over after this.
+    pub activates_after: Time,
+    /// And was made by then.
+    pub made_by: Time,
+}
+
 /// Who takes over from a key that is revoked.
 pub struct Follower {
     /// The turns that are to come, if they are still to come: the first of them.
@@ -156,18 +164,20 @@ impl Store {
         Ok(keys.fetch_all(self.readers()?).await?)
     }
 
-    /// Adds a key, unless one that is not revoked takes over after `unless_after`. False: there is one, or the
-    /// `SECRET_KEY` was replaced.
+    /// Adds a key, unless there is such a newer one that is not revoked. False: there is one, or the `SECRET_KEY` was
+    /// replaced.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn add_key(&self, new: NewKey, unless_after: Option<Time>, entry: Entry) -> Result<bool, Error> {
+    pub async fn add_key(&self, new: NewKey, unless: Option<Newer>, entry: Entry) -> Result<bool, Error> {
         self.write_aside(move |tx| {
             Box::pin(async move {
+                let (after, made_by) = unless.map(|newer| (newer.activates_after, newer.made_by)).unzip();
                 let newer = sqlx::query_scalar!(
                     r#"SELECT COUNT(*) AS "n!" FROM signing_keys
-                       WHERE activates_at > $1 AND algorithm = $2 AND revoked_at IS NULL"#,
-                    unless_after,
+                       WHERE activates_at > $1 AND created_at <= $2 AND algorithm = $3 AND revoked_at IS NULL"#,
+                    after,
+                    made_by,
                     new.algorithm
                 );
                 if newer.fetch_one(&mut *tx).await? > 0 || !is_current(&mut *tx, &new.secret_id).await? {

@@ -168,3 +168,39 @@ async fn a_clock_that_jumps_breaks_no_operation_and_brings_nothing_back() {
         app.refresh(&kept.refresh).await;
     }
 }
+
+#[tokio::test]
+async fn a_link_or_code_that_was_refused_as_expired_stays_so() {
+    const MINUTE: i64 = 60;
+    for (what, after) in [("code", 11 * MINUTE), ("token", 25 * HOUR)] {
+        for purpose in ["verify", "reset"] {
+            let app = TestApp::new().await;
+            app.own("john", "john@example.org").await;
+            let mail = if purpose == "verify" {
+                app.claim("jane", "jane@example.org").await;
+                app.mail().await
+            } else {
+                let forgot = app.post("/password/forgot", &json!({"email": "john@example.org"})).await;
+                assert_eq!(forgot.status, 202);
+                app.mail().await
+            };
+            let path = if purpose == "verify" { "/email/verify" } else { "/password/reset" };
+            let show = async |what: &str| {
+                let mut form = if what == "code" { mail.code() } else { mail.link() };
+                if purpose == "reset" {
+                    form["new_password"] = json!("eleven blue teapots");
+                }
+                app.post(path, &form).await
+            };
+            app.sleep(after);
+            show(what).await.refuses(400, "invalid_code", "");
+            app.sleep(-after);
+            show(what).await.refuses(400, "invalid_code", "");
+            // The link beside a code that came too late counts as long as it would.
+            if what == "code" {
+                let answer = show("token").await;
+                assert_eq!(answer.status / 100, 2, "{}", answer.text());
+            }
+        }
+    }
+}

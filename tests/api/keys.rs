@@ -207,6 +207,22 @@ async fn keys_rotate_by_the_clock() {
     app.sleep(rotation::LEAD);
     assert!(!keys.contains(&header(&app.open("john").await.access, "kid")));
 
+    // A key of while the clock was ahead waits for its time, and keeps no other from being made.
+    let mut signed = vec![header(&app.open("john").await.access, "kid")];
+    app.sleep(4_000 * DAY);
+    round().await;
+    let ahead = kids(&app).await.pop().unwrap();
+    app.sleep(-4_000 * DAY);
+    for _ in 0..2 {
+        app.sleep(10 * DAY);
+        round().await;
+        round().await;
+        app.sleep(rotation::LEAD);
+        let signs = header(&app.open("john").await.access, "kid");
+        assert!(signs != ahead && !signed.contains(&signs), "{signs}");
+        signed.push(signs);
+    }
+
     for settings in [&[("ALGORITHM", "EdDSA"), ("KEY_ROTATION_DAYS", "0")][..], &[]] {
         let app = TestApp::with(settings).await;
         app.sleep(4_000 * DAY);

@@ -3,6 +3,7 @@
 
 mod audit;
 mod backup;
+mod bytes;
 mod command;
 mod damage;
 mod database;

@@ -92,6 +92,7 @@ async fn what_happens_is_counted_and_nobody_is_named() {
     let purge = reqwest::Method::from_bytes(b"CANARY").unwrap();
     let answer = reqwest::Client::new().request(purge, server.url("/me")).send().await.unwrap();
     assert_eq!(answer.status(), 405);
+    server.exchange(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let renewed = server.renew(&pair.refresh).await;
     assert_eq!(server.me(&renewed.access).await.0, 200);
     assert_eq!(server.refresh_refused(&pair.refresh).await.0, 401);
@@ -102,6 +103,7 @@ async fn what_happens_is_counted_and_nobody_is_named() {
         (r#"hallpass_http_requests_total{method="GET",route="/me",status="200"}"#, 4.0),
         (r#"hallpass_http_requests_total{method="GET",route="/me",status="401"}"#, 1.0),
         (r#"hallpass_http_requests_total{method="other",route="/me",status="405"}"#, 1.0),
+        (r#"hallpass_http_requests_total{method="GET",route="/",status="307"}"#, 1.0),
         (r#"hallpass_http_requests_total{method="GET",route="unknown",status="404"}"#, 3.0),
         (r#"hallpass_http_requests_total{method="GET",route="/admin/users/:param0/sessions",status="403"}"#, 1.0),
         (r#"hallpass_http_requests_total{method="POST",route="/login",status="401"}"#, 2.0),

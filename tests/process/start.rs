@@ -183,6 +183,10 @@ async fn it_needs_no_rights_and_writes_nothing_but_its_database() {
     let field = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1);
     assert_ne!(field("Uid:"), Some("0"));
     assert_eq!((field("NoNewPrivs:"), field("CapEff:")), (Some("1"), Some("0000000000000000")));
+    // What may not be dumped is root's in /proc: others of the same user can neither read its memory nor trace it
+    // (PR_SET_DUMPABLE(2const)).
+    let environment = std::fs::metadata(format!("/proc/{}/environ", server.id())).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&environment), 0);
     server.register("john").await;
     server.stop();
     let names = std::fs::read_dir(server.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());

@@ -20,6 +20,9 @@ const CONNECTIONS: u64 = 4_096;
 /// So many of the files that the process may open are for its database, its mails and its log.
 const OWN_FILES: u64 = 64;
 
+/// And so many of those are for who reads metrics.
+const READERS: usize = 16;
+
 /// One site may have one in so many of the places: who takes all that one may leaves the most of them.
 const SHARES: usize = 4;
 
@@ -110,6 +113,11 @@ impl Places {
         let counts = || (app.metrics.connections().clone(), app.metrics.refused_connections().clone());
         places.counts = app.metrics.is_on().then(counts);
         places
+    }
+
+    /// The few of a listener beside the one for clients.
+    pub fn for_readers() -> Self {
+        Self::of(READERS, None)
     }
 
     fn of(all: usize, shares: Option<Shares>) -> Self {

@@ -8,6 +8,7 @@ use super::{Finding, or_ok};
 use crate::{
     auth::{
         ring::{Ring, State},
+        rotation,
         secrets::Secrets,
     },
     config::Config,
@@ -161,7 +162,7 @@ fn age(config: &Config, ring: &Ring, now: Time) -> Option<Finding> {
         return Some(Finding::warn("keys", text, "start the server with these settings: it switches the key"));
     }
     let every = i64::try_from(config.key_rotation?.as_secs()).ok()?;
-    let due = ring.newest(config.algorithm)?.plus(every);
+    let due = ring.newest(config.algorithm, now.plus(rotation::LEAD))?.plus(every);
     if !config.algorithm.has_public_key() || due.plus(LATE) > now {
         return None;
     }
