@@ -34,8 +34,9 @@ dotenv:
 	test ! -e .env || { echo 'move your .env away for this'; exit 1; }
 	cp .env.example .env && touch src/lib.rs && cargo check --locked; status=$$?; rm .env; exit $$status
 
-licenses:
+licenses: fuzz-lock
 	cargo deny --locked check licenses bans sources
+	cargo deny --manifest-path fuzz/Cargo.toml check licenses bans sources
 
 # By hand: it fetches a database from GitHub.
 advisories:
@@ -85,6 +86,7 @@ schema: tools
 
 # SIGKILL, torn logs, system calls that fail, clocks that jump: the short form. ROUNDS=200 makes it longer.
 faults:
+	@test "$$(id -u)" = 0 || { echo 'run this as root: the server cannot be traced by its own user'; exit 1; }
 	@command -v strace >/dev/null && ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || \
 	    { echo 'strace or libfaketime is missing; on Debian: apt-get install strace libfaketime'; exit 1; }
 	$(if $(ROUNDS),HALLPASS_ROUNDS=$(ROUNDS)) cargo test --locked --test faults -- --include-ignored --nocapture

@@ -33,12 +33,15 @@ async fn app() -> TestApp {
 /// what is written: here, that the new token is used.
 async fn come_back(app: &TestApp, mut pair: Pair) -> Pair {
     let before = remembered(app);
-    while remembered(app)[..2] != [before[0] + 1, before[1] + 1] {
-        pair = app.refresh(&pair.refresh).await;
-        for _ in 0..2 {
-            assert_eq!(app.verdict(&pair.access).await, "ok");
+    let come = async {
+        while remembered(app)[..2] != [before[0] + 1, before[1] + 1] {
+            pair = app.refresh(&pair.refresh).await;
+            for _ in 0..2 {
+                assert_eq!(app.verdict(&pair.access).await, "ok");
+            }
         }
-    }
+    };
+    timeout(HANGS, come).await.unwrap();
     pair
 }
 
@@ -85,9 +88,12 @@ async fn what_has_ended_is_not_remembered() {
 async fn a_token_that_has_expired_is_not_remembered() {
     let app = app().await;
     let pair = app.as_session("anna").await;
-    while remembered(&app)[2] < 2 {
-        assert_eq!(app.verdict(&pair.access).await, "ok");
-    }
+    let seen = async {
+        while remembered(&app)[2] < 2 {
+            assert_eq!(app.verdict(&pair.access).await, "ok");
+        }
+    };
+    timeout(HANGS, seen).await.unwrap();
     let before = remembered(&app);
     upkeep::round(&app.app, app.app.clock.now()).await;
     assert_eq!(remembered(&app)[2], before[2], "none has expired");

@@ -39,10 +39,10 @@ const ROWS: &[(&[&str], usize, bool)] = &[
     (&["fsync,fdatasync:error=EIO:when={n}"], 500, true),
     (&["fsync,fdatasync:error=ENOSPC:when={n}"], 500, true),
     (&["fsync,fdatasync:error=EINTR:when={n}"], 500, true),
-    // A connection that failed is opened anew.
-    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EIO:when={n}"], 5, false),
-    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EMFILE:when={n}"], 5, false),
-    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EINTR:when={n}"], 5, false),
+    // A connection that failed is opened anew: of its files the log alone, for SQLite has kept the other one open.
+    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EIO:when={n}"], 1, false),
+    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EMFILE:when={n}"], 1, false),
+    (&["fsync,fdatasync:error=EIO:when=1", "openat:error=EINTR:when={n}"], 1, false),
     (&["pread64:error=EIO:when={n}"], 3, false),
 ];
 
@@ -108,6 +108,7 @@ async fn a_system_call_that_fails_is_503_for_who_waited_and_nothing_to_the_other
             failed += failing.injected();
             drop(failing);
             places_reached += usize::from(has_failed);
+            assert!(has_failed || n > 1, "{injections:?}: the call is not made");
             reads = [reads[0] + read, reads[1] + refused];
             assert!(server.is_running(), "{}", server.log());
             // It goes on as if nothing had been.
@@ -128,7 +129,6 @@ async fn a_system_call_that_fails_is_503_for_who_waited_and_nothing_to_the_other
              {reads} reads, {not_read} refused",
             refused - before
         );
-        assert!(places_reached > 0, "the call is not made");
         assert!(!goes_on || not_read == 0, "what only reads was refused");
     }
     let counts = client::counts(&clients);

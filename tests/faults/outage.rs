@@ -75,6 +75,14 @@ async fn while_nothing_can_be_written_what_reads_goes_on_and_then_all_does() {
             ["access_token", "refresh_token"].map(|member| body[member].as_str().unwrap().to_owned())
         };
         let ([token, refresh], _) = (open("john").await, open("john").await);
+        let renew = async |refresh: &str| {
+            let (status, body) = server.post("/refresh", &json!({"refresh_token": refresh})).await;
+            assert_eq!(status, 200, "{body}");
+            body["access_token"].as_str().unwrap().to_owned()
+        };
+        // Of a new token it is written down that its owner has it, before it counts.
+        let (used, unused) = (renew(&open("john").await[1]).await, renew(&open("john").await[1]).await);
+        assert_eq!(server.get("/me", &used).await.0, 200);
         let [admin, _] = open("root-admin").await;
         let jane = server.get("/admin/users?query=jane", &admin).await.1["items"][0]["id"].as_str().unwrap().to_owned();
         let account = format!("/admin/users/{jane}");
@@ -92,6 +100,9 @@ async fn while_nothing_can_be_written_what_reads_goes_on_and_then_all_does() {
             (Method::POST, "/logout", &token, Value::Null, 204),
         ];
         let outage = Outage::begin(&server, what).await;
+        assert_eq!(server.get("/me", &used).await.0, 200, "{what}");
+        let (status, body) = server.get("/me", &unused).await;
+        assert_eq!((status, &body["code"]), (503, &json!("storage_unavailable")), "{what}");
         let reads = async {
             for _ in 0..10 {
                 for path in
@@ -112,6 +123,7 @@ async fn while_nothing_can_be_written_what_reads_goes_on_and_then_all_does() {
         join(reads, join_all(refusals)).await;
         eventually("it says that it is not ready", async || server.get("/readyz", "").await.0 == 503).await;
         outage.end().await;
+        assert_eq!(server.get("/me", &unused).await.0, 200, "{what}");
 
         for (method, path, token, body, wanted) in &writes {
             let (status, _, body) = call(&server, method.clone(), path, token, body.clone()).await;

@@ -25,10 +25,18 @@ pub fn injected(trace: &str) -> usize {
     trace.matches("(INJECTED)").count()
 }
 
+/// How often the last of these was, which the others may only lead to.
+fn injected_last(trace: &str, injections: &[String]) -> usize {
+    let calls: Vec<&str> = injections.last().and_then(|last| last.split(':').next()).unwrap().split(',').collect();
+    let is_one = |line: &&str| line.contains("(INJECTED)") && calls.iter().any(|call| line.contains(call));
+    trace.lines().filter(is_one).count()
+}
+
 /// Calls of a running server fail until this is dropped. Each thread counts its own.
 pub struct Failing {
     folder: TempDir,
     child: Child,
+    injections: Vec<String>,
 }
 
 impl Failing {
@@ -38,7 +46,8 @@ impl Failing {
         command.args(words(injections)).arg("-o").arg(folder.path().join("trace")).args(["-p", &process.to_string()]);
         let said = File::create(folder.path().join("said")).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn();
-        let mut failing = Self { folder, child: child.expect("strace is not installed") };
+        let child = child.expect("strace is not installed");
+        let mut failing = Self { folder, child, injections: injections.to_vec() };
         failing.await_attached(process);
         failing
     }
@@ -58,8 +67,10 @@ impl Failing {
         }
     }
 
+    /// How often the last of the injections came to be.
     pub fn injected(&self) -> usize {
-        injected(&fs::read_to_string(self.folder.path().join("trace")).unwrap_or_default())
+        let trace = fs::read_to_string(self.folder.path().join("trace")).unwrap_or_default();
+        injected_last(&trace, &self.injections)
     }
 }
 
