@@ -7,7 +7,6 @@ accounts seldom came to be, and nothing was left to follow from one operation to
 import uuid
 
 import schemathesis
-import seen  # noqa: F401
 
 FITTING = {
     "username": lambda: f"person-{uuid.uuid4().hex[:12]}",
