@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     SETTINGS,
@@ -69,6 +69,18 @@ async fn read(server: &Server, token: &str, enough: &AtomicBool) -> [usize; 2] {
     counts
 }
 
+/// Writes on: each wrong code is a transaction, and needs no hash. The clients alone would take a quarter of a minute
+/// until the last of the calls.
+async fn write(server: &Server, enough: &AtomicBool) {
+    let (http, code) = (client::http(), json!({"email": "nobody@example.org", "code": "12345678"}));
+    while !enough.load(Ordering::Relaxed) {
+        let answer = http.post(server.url("/email/verify")).json(&code).send().await.unwrap();
+        let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        let code = body["code"].as_str().unwrap();
+        assert!([(400, "invalid_code"), (503, "storage_unavailable")].contains(&(status, code)), "{status} {body}");
+    }
+}
+
 /// Completes when something has failed, or nothing will.
 async fn until_it_fails(failing: &Failing) -> bool {
     let begun = Instant::now();
@@ -104,7 +116,8 @@ async fn a_system_call_that_fails_is_503_for_who_waited_and_nothing_to_the_other
                 has_failed
             };
             let work = join_all(clients.iter_mut().map(|client| client.work(enough.clone())));
-            let (has_failed, _, [read, refused]) = tokio::join!(watch, work, read(&server, &token, &enough));
+            let (has_failed, _, [read, refused], ()) =
+                tokio::join!(watch, work, read(&server, &token, &enough), write(&server, &enough));
             failed += failing.injected();
             drop(failing);
             places_reached += usize::from(has_failed);

@@ -117,7 +117,8 @@ async fn fill(server: &Server) {
             next = format!("&cursor={cursor}");
         }
     };
-    join_all((0..8).map(|_| look())).await;
+    // More than there are connections, so that all are in use at once.
+    join_all((0..40).map(|_| look())).await;
 }
 
 struct Sample {
