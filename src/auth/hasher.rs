@@ -39,9 +39,9 @@ pub use stored::Verdict;
 /// After so long without work a thread gives its memory back.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long somebody waits at most: with the ten seconds of a body less than a request may take, so that he is told that
-/// nothing was judged.
-pub(super) const PATIENCE: Duration = Duration::from_secs(18);
+/// How long somebody waits at most: with the ten seconds of a body and the three of a lock less than a request may take,
+/// so that he is told that nothing was judged.
+pub(super) const PATIENCE: Duration = Duration::from_secs(16);
 
 /// A hash thread takes what the others leave of a core (setpriority(2), «nice»): all of it, or where they want it all,
 /// a seventieth. At 10, a tenth of their weight, the 99th percentile of those who were logged in was some times as long

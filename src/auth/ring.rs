@@ -26,13 +26,15 @@ pub struct Ring {
     gone: Vec<(i64, Time)>,
 }
 
+/// How far the clocks of two servers are apart at most, in seconds, as far as nobody minds.
+const SKEW: i64 = 60;
+
 /// A key and the times of one of its turns.
 #[derive(Debug)]
 pub struct Entry {
     /// The key.
     pub key: Key,
     position: i64,
-    created_at: Time,
     activates_at: Time,
     /// When the next one takes over.
     retires_at: Option<Time>,
@@ -95,8 +97,7 @@ impl Ring {
             let next = keys.iter().skip(n + 1).find(|(row, _)| took_over(row));
             let retires_at = next.map(|(row, _)| row.activates_at);
             let forgotten_at = retires_at.map(|at| at.plus(row.longest_ttl));
-            let StoredKey { position, created_at, activates_at, .. } = **row;
-            Some(Entry { key, position, created_at, activates_at, retires_at, forgotten_at })
+            Some(Entry { key, position: row.position, activates_at: row.activates_at, retires_at, forgotten_at })
         });
         let entries = entries.collect();
         // By the longest life of all: to delete a turn lets the one before it go on until the next, and that one's
@@ -141,10 +142,40 @@ impl Ring {
         self.entries.iter().rfind(|entry| entry.key.kid == kid)
     }
 
-    /// When the newest key of an algorithm takes over, or did, of those that were made by then.
-    pub fn newest(&self, algorithm: Algorithm, made_by: Time) -> Option<Time> {
-        let of_it = |entry: &&Entry| entry.key.algorithm == algorithm && entry.created_at <= made_by;
-        self.entries.iter().filter(of_it).map(|entry| entry.activates_at).max()
+    /// When the newest key of an algorithm takes over, or did.
+    pub fn newest(&self, algorithm: Algorithm) -> Option<Time> {
+        self.entries.iter().filter(|entry| entry.key.algorithm == algorithm).map(|entry| entry.activates_at).max()
+    }
+
+    /// Whether this key signs now.
+    pub fn signs(&self, entry: &Entry, now: Time) -> bool {
+        self.active(now).is_some_and(|active| active.key.kid == entry.key.kid)
+    }
+
+    /// The turns to come that were made later than now.
+    pub fn ahead(&self, now: Time) -> impl Iterator<Item = &StoredKey> {
+        let latest = now.plus(SKEW);
+        let is_ahead = move |row: &&StoredKey| row.created_at > latest && row.activates_at > now;
+        self.rows.iter().filter(is_ahead).filter(|row| row.revoked_at.is_none())
+    }
+
+    /// The turns to come that were made later than now, by their positions, and when they are to begin. The clock was
+    /// ahead then, or is behind now; nobody knows any more when they were made, but before or after which others. What
+    /// may sign (`may`) is the next one, `lead` seconds from now, or at once if what signs now may not; what may not,
+    /// or was followed by what signs now, is over. If the time of none has come the first one has signed, and does.
+    pub fn settled(&self, now: Time, lead: i64, may: impl Fn(&StoredKey) -> bool) -> Vec<(i64, Time)> {
+        let ahead = self.ahead(now);
+        let row = |entry: &Entry| self.rows.iter().find(|row| row.position == entry.position);
+        let Some(active) = self.active(now).and_then(row) else { return Vec::new() };
+        if active.activates_at > now {
+            return ahead.filter(|row| row.position == active.position).map(|row| (row.position, now)).collect();
+        }
+        let begin = |row: &StoredKey| match (may(active), may(row)) {
+            (true, true) if row.position > active.position && row.kid != active.kid => now.plus(lead),
+            (false, true) => now,
+            _ => active.activates_at.plus(-1),
+        };
+        ahead.map(|row| (row.position, begin(row))).collect()
     }
 
     /// The turns that are still to come, the next one first.
@@ -164,7 +195,8 @@ impl Ring {
 
     /// The public keys to publish: those that sign, will sign, or have signed what is not expired.
     pub fn published(&self, now: Time) -> Vec<Published> {
-        let living = self.entries.iter().filter(|entry| entry.forgotten_at.is_none_or(|at| at > now));
+        let is_alive = |entry: &&Entry| entry.forgotten_at.is_none_or(|at| at > now) || self.signs(entry, now);
+        let living = self.entries.iter().filter(is_alive);
         let publish = |entry: &Entry| {
             let (kid, jwk) = (entry.key.kid.clone(), entry.key.public.clone()?);
             Some(Published { kid, algorithm: entry.key.algorithm, jwk })
@@ -177,9 +209,11 @@ impl Ring {
         self.rows.iter().map(|row| row.longest_ttl).max().unwrap_or(0)
     }
 
-    /// The turns whose tokens had all expired before a moment. Not those of a secret's key that was revoked.
-    pub fn forgotten(&self, before: Time) -> Vec<i64> {
-        let old = self.entries.iter().filter_map(|entry| Some((entry.position, entry.forgotten_at?)));
+    /// The turns whose tokens had all expired so many seconds ago. Not those of a secret's key that was revoked.
+    pub fn forgotten(&self, now: Time, since: i64) -> Vec<i64> {
+        let before = now.plus(-since);
+        let old = self.entries.iter().filter(|entry| !self.signs(entry, now));
+        let old = old.filter_map(|entry| Some((entry.position, entry.forgotten_at?)));
         let old = old.chain(self.gone.iter().copied()).filter(|(_, at)| *at < before);
         old.map(|(position, _)| position).collect()
     }

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     error::Error,
     model::{Algorithm, By, StoredKey, Time},
-    store::{Follower, NewKey, Newer, Resealed, Revoked, Store},
+    store::{Follower, NewKey, Resealed, Revoked, Store},
 };
 
 /// How long others may keep the published keys, in seconds.
@@ -100,10 +100,13 @@ pub async fn prepare(
         replace(store, sealing, &secrets.current, &rows, now).await?;
         tracing::warn!(event = "secret_replaced");
     }
+    let ring = if settle(store, &ring, secrets, config, now).await? {
+        Ring::open(store.signing_keys().await?, secrets, &secrets.current.id, &ring)
+    } else {
+        ring
+    };
     let ttl = lifetime(config)?;
-    let is_ready = ring.signing(now).is_some_and(|key| {
-        key.algorithm == config.algorithm && (key.public.is_some() || key.kid == secrets.current.hs256.kid)
-    });
+    let is_ready = ring.signing(now).is_some_and(|key| may_sign(secrets, config, Some(key.algorithm), &key.kid));
     if is_ready {
         store.lengthen_keys(ring.shorter(now, ttl), ttl).await?;
     } else {
@@ -115,6 +118,24 @@ pub async fn prepare(
         tracing::info!(event = "signing_key_switched", kid, algorithm = config.algorithm.name());
     }
     Ok(Ring::open(store.signing_keys().await?, secrets, &secrets.current.id, &ring))
+}
+
+/// Whether it is a key that the settings ask for.
+fn may_sign(secrets: &Secrets, config: &Config, algorithm: Option<Algorithm>, kid: &str) -> bool {
+    algorithm == Some(config.algorithm) && (config.algorithm.has_public_key() || kid == secrets.current.hs256.kid)
+}
+
+/// Gives what was made while the clock was ahead the turns that it should have. Whether there was such a thing.
+async fn settle(store: &Store, ring: &Ring, secrets: &Secrets, config: &Config, now: Time) -> Result<bool, Error> {
+    let turns = ring.settled(now, LEAD, |row| may_sign(secrets, config, row.algorithm(), &row.kid));
+    if turns.is_empty() {
+        return Ok(false);
+    }
+    for (position, begins_at) in &turns {
+        tracing::warn!(event = "signing_key_settled", position, %begins_at, "it was made later than now");
+    }
+    store.settle_keys(turns, now).await?;
+    Ok(true)
 }
 
 /// Encrypts every private key anew, in one transaction.
@@ -242,11 +263,12 @@ pub async fn rotate(app: &App, now: Time, lead: i64) -> Result<NewKey, Refused> 
 /// # Errors
 /// [`Refused::Other`]
 pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
+    if settle(&app.store, &app.tokens.ring(), &app.secrets, &app.config, now).await? {
+        reload(app).await?;
+    }
     let Some(every) = app.config.key_rotation else { return Ok(()) };
     let every = i64::try_from(every.as_secs()).map_err(Error::internal)?;
-    // A key that is made later than that was made while the clock was ahead: it keeps no other from being made.
-    let made_by = now.plus(LEAD);
-    let newest = app.tokens.ring().newest(app.config.algorithm, made_by);
+    let newest = app.tokens.ring().newest(app.config.algorithm);
     let due_before = now.plus(LEAD - every);
     if !app.config.algorithm.has_public_key() || newest.is_some_and(|at| at > due_before) {
         return Ok(());
@@ -255,7 +277,7 @@ pub async fn rotate_if_due(app: &App, now: Time) -> Result<(), Refused> {
     let (kid, activates_at) = (new.kid.clone(), new.activates_at);
     let entry = By::operator().does("signing_key_added", now);
     // Another server may have come first.
-    if app.store.add_key(new, Some(Newer { activates_after: due_before, made_by }), entry).await.map_err(Error::from)? {
+    if app.store.add_key(new, Some(due_before), entry).await.map_err(Error::from)? {
         tracing::info!(event = "signing_key_added", kid, %activates_at);
     }
     Ok(reload(app).await?)
@@ -311,7 +333,7 @@ pub async fn revoke(app: &App, now: Time, kid: &str) -> Result<(), Refused> {
 /// # Errors
 /// [`Error::StorageUnavailable`]
 pub async fn forget(app: &App, now: Time) -> Result<(), Error> {
-    let old = app.tokens.ring().forgotten(now.plus(-MEMORY));
+    let old = app.tokens.ring().forgotten(now, MEMORY);
     if old.is_empty() {
         return Ok(());
     }

@@ -276,9 +276,12 @@ impl Tokens {
         let is_timely = verified.issued_at <= soon
             && verified.not_before.is_none_or(|nbf| nbf <= soon)
             && verified.expires_at.unix() <= verified.issued_at.saturating_add(MAX_LIFETIME);
+        // Whatever was revoked under a clock that was ahead and had taken over by it: the key that signs is not over.
+        let signs = ring.signs(entry, now);
         // At the latest with the last one of its key.
-        let expires_at = entry.forgotten_at.map_or(verified.expires_at, |at| at.min(verified.expires_at));
-        (is_timely && entry.may_have_signed(verified.issued_at)).then_some(expires_at)
+        let last = entry.forgotten_at.filter(|_| !signs);
+        let expires_at = last.map_or(verified.expires_at, |at| at.min(verified.expires_at));
+        (is_timely && (signs || entry.may_have_signed(verified.issued_at))).then_some(expires_at)
     }
 
     /// Reads a token: signature first, then those claims that do not depend on the moment.

@@ -34,15 +34,14 @@ impl Store {
         now: Time,
     ) -> Result<Try<Credentials>, Error> {
         let found = match shown {
-            Presented::Link(hash) => match self.holder_by_link(purpose, &hash, now).await? {
-                Some(id) => Some(id),
-                None => {
-                    self.write_aside(move |tx| {
-                        Box::pin(async move { void_late(tx, purpose, &Presented::Link(hash), now).await })
-                    })
-                    .await?;
+            Presented::Link(ref hash) => match self.holder_by_link(purpose, hash, now).await? {
+                Some((id, true)) => Some(id),
+                Some((_, false)) => {
+                    self.write_aside(move |tx| Box::pin(async move { void_late(tx, purpose, &shown, now).await }))
+                        .await?;
                     None
                 }
+                None => None,
             },
             Presented::Code { ref email_key, ref current, ref previous } => {
                 let (email_key, current, previous) = (email_key.clone(), current.clone(), previous.clone());
@@ -69,15 +68,21 @@ impl Store {
         Ok(self.credentials_by_id(&id).await?.map_or(Try::Wrong, Try::Right))
     }
 
-    async fn holder_by_link(&self, purpose: Purpose, hash: &LinkHash, now: Time) -> Result<Option<UserId>, Error> {
-        let holder = sqlx::query_scalar!(
-            r#"SELECT user_id AS "user_id: UserId" FROM codes
-               WHERE link_hash = $1 AND kind = $2 AND link_expires_at > $3"#,
+    /// Whose link it is, and whether it still counts.
+    async fn holder_by_link(
+        &self,
+        purpose: Purpose,
+        hash: &LinkHash,
+        now: Time,
+    ) -> Result<Option<(UserId, bool)>, Error> {
+        let holder = sqlx::query!(
+            r#"SELECT user_id AS "user_id: UserId", link_expires_at AS "expires_at: Time" FROM codes
+               WHERE link_hash = $1 AND kind = $2"#,
             hash,
-            purpose,
-            now
+            purpose
         );
-        Ok(holder.fetch_optional(self.readers()?).await?)
+        let holder = holder.fetch_optional(self.readers()?).await?;
+        Ok(holder.map(|row| (row.user_id, row.expires_at > now)))
     }
 
     /// Deletes codes whose links have expired.

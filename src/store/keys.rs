@@ -20,14 +20,6 @@ pub struct NewKey {
     pub longest_ttl: i64,
 }
 
-/// A key that makes another one needless.
-pub struct Newer {
-    /// It takes over after this.
-    pub activates_after: Time,
-    /// And was made by then.
-    pub made_by: Time,
-}
-
 /// Who takes over from a key that is revoked.
 pub struct Follower {
     /// The turns that are to come, if they are still to come: the first of them.
@@ -164,20 +156,18 @@ impl Store {
         Ok(keys.fetch_all(self.readers()?).await?)
     }
 
-    /// Adds a key, unless there is such a newer one that is not revoked. False: there is one, or the `SECRET_KEY` was
-    /// replaced.
+    /// Adds a key, unless one that is not revoked takes over after `unless_after`. False: there is one, or the
+    /// `SECRET_KEY` was replaced.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn add_key(&self, new: NewKey, unless: Option<Newer>, entry: Entry) -> Result<bool, Error> {
+    pub async fn add_key(&self, new: NewKey, unless_after: Option<Time>, entry: Entry) -> Result<bool, Error> {
         self.write_aside(move |tx| {
             Box::pin(async move {
-                let (after, made_by) = unless.map(|newer| (newer.activates_after, newer.made_by)).unzip();
                 let newer = sqlx::query_scalar!(
                     r#"SELECT COUNT(*) AS "n!" FROM signing_keys
-                       WHERE activates_at > $1 AND created_at <= $2 AND algorithm = $3 AND revoked_at IS NULL"#,
-                    after,
-                    made_by,
+                       WHERE activates_at > $1 AND algorithm = $2 AND revoked_at IS NULL"#,
+                    unless_after,
                     new.algorithm
                 );
                 if newer.fetch_one(&mut *tx).await? > 0 || !is_current(&mut *tx, &new.secret_id).await? {
@@ -207,9 +197,15 @@ impl Store {
                 if revoked.fetch_one(&mut *tx).await? > 0 || !is_current(&mut *tx, &new.secret_id).await? {
                     return Ok(false);
                 }
-                // What was made later than now was made under another clock, and may have signed.
                 sqlx::query!(
                     "DELETE FROM signing_keys WHERE activates_at > $1 AND created_at <= $1 AND revoked_at IS NULL",
+                    new.activates_at
+                )
+                .execute(&mut *tx)
+                .await?;
+                // What was made later than now was made under another clock, and may have signed: until now.
+                sqlx::query!(
+                    "UPDATE signing_keys SET activates_at = $1 WHERE activates_at > $1 AND revoked_at IS NULL",
                     new.activates_at
                 )
                 .execute(&mut *tx)
@@ -218,6 +214,30 @@ impl Store {
                 insert(&mut *tx, new).await?;
                 append(tx, &entry).await?;
                 Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Has these turns, which were made later than now, begin then.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn settle_keys(&self, turns: Vec<(i64, Time)>, now: Time) -> Result<(), Error> {
+        self.write_aside(move |tx| {
+            Box::pin(async move {
+                for (position, begins_at) in turns {
+                    sqlx::query!(
+                        "UPDATE signing_keys SET activates_at = $2, created_at = $3
+                         WHERE position = $1 AND created_at > $3 AND revoked_at IS NULL",
+                        position,
+                        begins_at,
+                        now
+                    )
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                Ok(())
             })
         })
         .await

@@ -46,7 +46,7 @@ pub use code::Try;
 pub use draft::{Draft, Place};
 pub use email::Proved;
 pub use import::{Arrival, Newcomer};
-pub use keys::{Follower, NewKey, Newer, Resealed, Revoked};
+pub use keys::{Follower, NewKey, Resealed, Revoked};
 pub use memory::Heard;
 pub use notice::Notice;
 pub use outbox::{Asked, Due, NewMail, Ready, Stamp, Take};

@@ -207,20 +207,18 @@ async fn keys_rotate_by_the_clock() {
     app.sleep(rotation::LEAD);
     assert!(!keys.contains(&header(&app.open("john").await.access, "kid")));
 
-    // A key of while the clock was ahead waits for its time, and keeps no other from being made.
+    // A key of while the clock was ahead keeps no other from being made.
     let mut signed = vec![header(&app.open("john").await.access, "kid")];
     app.sleep(4_000 * DAY);
     round().await;
-    let ahead = kids(&app).await.pop().unwrap();
     app.sleep(-4_000 * DAY);
-    for _ in 0..2 {
-        app.sleep(10 * DAY);
-        round().await;
+    for _ in 0..3 {
         round().await;
         app.sleep(rotation::LEAD);
         let signs = header(&app.open("john").await.access, "kid");
-        assert!(signs != ahead && !signed.contains(&signs), "{signs}");
+        assert!(!signed.contains(&signs), "{signs}");
         signed.push(signs);
+        app.sleep(10 * DAY);
     }
 
     for settings in [&[("ALGORITHM", "EdDSA"), ("KEY_ROTATION_DAYS", "0")][..], &[]] {

@@ -3,6 +3,7 @@
 
 mod account;
 mod admin;
+mod ahead;
 mod answer;
 mod app;
 mod audit;

@@ -181,6 +181,14 @@ async fn a_secret_or_keys_that_do_not_fit_are_told() {
     finds(folder, &replacing, 0, "warn keys", &["SECRET_KEY is a new one", "start the server"]);
     finds(folder, &[ed, ("SECRET_KEY_PREVIOUS", OTHER)], 0, "warn keys", &["no session needs it any more"]);
     finds(folder, &[("ALGORITHM", "ES256")], 0, "warn keys", &["EdDSA signs, and ALGORITHM is ES256"]);
+    let by_a_day = |sign| {
+        format!(
+            "UPDATE signing_keys SET created_at = created_at {sign} 86400, activates_at = activates_at {sign} 86400"
+        )
+    };
+    execute(folder, &by_a_day("+"), 1).await;
+    finds(folder, &[ed], 0, "warn keys", &["later than now", "set the clock right"]);
+    execute(folder, &by_a_day("-"), 1).await;
     execute(folder, "UPDATE signing_keys SET activates_at = activates_at - 100 * 86400", 1).await;
     finds(folder, &[ed], 0, "warn keys", &["came of age", "hallpass keys rotate"]);
     execute(folder, "UPDATE users SET created_at = created_at + 86400", 1).await;

@@ -26,7 +26,7 @@ const READERS: usize = 16;
 /// One site may have one in so many of the places: who takes all that one may leaves the most of them.
 const SHARES: usize = 4;
 
-/// A refusal is told of so often, or it would be all that is seen in the log.
+/// Of a site that is refused it is told so often, or it would be all that is seen in the log.
 const TELLING: Duration = Duration::from_mins(1);
 
 /// The places for connections.
@@ -42,12 +42,14 @@ struct Shares {
     most: usize,
     /// Many clients come by these.
     proxies: Vec<IpNet>,
-    taken: Mutex<Taken>,
+    taken: Mutex<HashMap<IpNet, Taken>>,
 }
 
+/// What a site has.
 #[derive(Default)]
 struct Taken {
-    by: HashMap<IpNet, usize>,
+    count: usize,
+    /// When it was told of that it has all that it may.
     told_at: Option<Instant>,
 }
 
@@ -64,16 +66,16 @@ impl Shares {
         (!is_proxy).then(|| site(address))
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<IpNet, Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is one more for it.
     fn take(&self, site: IpNet) -> bool {
-        let mut taken = self.taken();
-        let count = taken.by.entry(site).or_default();
-        if *count < self.most {
-            *count += 1;
+        let mut all = self.taken();
+        let taken = all.entry(site).or_default();
+        if taken.count < self.most {
+            taken.count += 1;
             return true;
         }
         let now = Instant::now();
@@ -85,11 +87,11 @@ impl Shares {
     }
 
     fn give_back(&self, site: IpNet) {
-        let mut taken = self.taken();
-        if let Some(count) = taken.by.get_mut(&site) {
-            *count -= 1;
-            if *count == 0 {
-                taken.by.remove(&site);
+        let mut all = self.taken();
+        if let Some(taken) = all.get_mut(&site) {
+            taken.count -= 1;
+            if taken.count == 0 {
+                all.remove(&site);
             }
         }
     }
@@ -204,7 +206,7 @@ mod tests {
         assert_eq!(places.free.available_permits(), 16 - held.len(), "who was refused holds nothing");
         drop(held);
         assert!(take(&places, "198.51.100.1").is_some());
-        assert!(places.shares.as_ref().unwrap().taken().by.is_empty(), "nothing is remembered of who has left");
+        assert!(places.shares.as_ref().unwrap().taken().is_empty(), "nothing is remembered of who has left");
         assert_eq!(places.free.available_permits(), 16);
     }
 

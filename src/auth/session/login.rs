@@ -1,4 +1,4 @@
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Opened, opened};
 use crate::{
@@ -7,13 +7,11 @@ use crate::{
         hasher::{PATIENCE, Verdict},
         limits::Attempt,
         outbox,
-        password::{Password, TypedPassword},
+        password::TypedPassword,
         random,
     },
     error::Error,
-    model::{
-        By, Client, Credentials, Email, Entry, MailKind, PasswordHash, Salt, Time, User, UserId, Username, WORD_JOINER,
-    },
+    model::{By, Client, Credentials, Email, Entry, MailKind, Salt, Time, User, UserId, Username, WORD_JOINER},
     store::{Begun, NewSession, Notice},
 };
 
@@ -48,9 +46,7 @@ pub async fn login(app: &App, now: Time, client: Client, login: Login) -> Result
     let name = Typed::new(login.name);
     let attempt = app.limits.login(app.clock.tick(), now, client, name.key());
     let mut attempt = attempt.inspect_err(|_| app.metrics.login("throttled"))?;
-    let entered = enter(app, now, client, &name, (login.password, login.user_agent), &mut attempt);
-    // One hash may follow another: together they take no longer than one may.
-    match timeout(PATIENCE, entered).await.unwrap_or(Err(Error::Overloaded)) {
+    match enter(app, now, client, &name, (login.password, login.user_agent), &mut attempt).await {
         Ok((opened, user)) => {
             attempt.succeeded(&user);
             Ok(opened)
@@ -75,8 +71,8 @@ async fn enter(
 ) -> Result<(Opened, User), Error> {
     let found = name.find(app).await?;
     let is_throttled = !attempt.identify(name.key(), found.as_ref().map(|found| &found.user.id));
-    let mut visitor =
-        Visitor { app, now, client, typed: TypedPassword::read(password), user_agent, is_throttled, attempt };
+    let (typed, patience_ends) = (TypedPassword::read(password), Instant::now() + PATIENCE);
+    let mut visitor = Visitor { app, now, client, typed, patience_ends, user_agent, is_throttled, attempt };
     if let Some(entered) = visitor.enter(found.as_ref()).await? {
         return Ok(entered);
     }
@@ -91,6 +87,8 @@ struct Visitor<'a, 'b> {
     now: Time,
     client: Client,
     typed: TypedPassword,
+    /// One hash may follow another: together they take no longer than one may.
+    patience_ends: Instant,
     user_agent: Option<String>,
     is_throttled: bool,
     attempt: &'a mut Attempt<'b>,
@@ -99,11 +97,12 @@ struct Visitor<'a, 'b> {
 impl Visitor<'_, '_> {
     /// None: the account has changed since it was found.
     async fn enter(&mut self, found: Option<&Credentials>) -> Result<Option<(Opened, User)>, Error> {
-        let Self { app, now, client, ref typed, .. } = *self;
+        let Self { app, now, client, ref typed, patience_ends, .. } = *self;
         let stored = found.and_then(|found| found.password_hash.clone());
         // The account's state is judged with the hash, and told by nothing: sooner, time would tell.
         let barred = self.is_throttled || found.is_some_and(|found| found.user.disabled_at.is_some());
-        let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred).await?;
+        let verdict = app.hasher.verify(typed.clone(), stored.clone(), barred);
+        let verdict = timeout_at(patience_ends, verdict).await.unwrap_or(Err(Error::Overloaded))?;
         let outdated = match verdict {
             _ if self.is_throttled => return Err(self.refuse(found, "throttled")),
             Verdict::Match { outdated } => outdated,
@@ -116,7 +115,10 @@ impl Visitor<'_, '_> {
         };
         let (Some(account), Some(stored)) = (found, stored) else { return Err(self.refuse(found, "unknown")) };
         let stronger = match typed.password() {
-            Some(password) if outdated => rehash(app, password.clone()).await,
+            // A login does not fail because its hash could not be renewed: the next one will try again.
+            Some(password) if outdated => {
+                timeout_at(patience_ends, app.hasher.hash(password.clone())).await.ok().and_then(Result::ok)
+            }
             // What another program took for a password and nobody can choose here stays in its hash.
             _ => None,
         };
@@ -182,11 +184,6 @@ impl Typed {
     async fn find(&self, app: &App) -> Result<Option<Credentials>, Error> {
         Ok(app.store.credentials(self.username.as_deref(), self.email.as_ref().map(Email::as_key)).await?)
     }
-}
-
-/// A login does not fail because its hash could not be renewed: the next one will try again.
-async fn rehash(app: &App, password: Password) -> Option<PasswordHash> {
-    app.hasher.hash(password).await.ok()
 }
 
 /// A session as it begins.

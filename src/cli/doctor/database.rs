@@ -8,7 +8,6 @@ use super::{Finding, or_ok};
 use crate::{
     auth::{
         ring::{Ring, State},
-        rotation,
         secrets::Secrets,
     },
     config::Config,
@@ -161,8 +160,13 @@ fn age(config: &Config, ring: &Ring, now: Time) -> Option<Finding> {
         let text = format!("{} signs, and ALGORITHM is {}", signing.algorithm.name(), config.algorithm.name());
         return Some(Finding::warn("keys", text, "start the server with these settings: it switches the key"));
     }
+    if let Some(key) = ring.ahead(now).next() {
+        let text = format!("the key {} was made at {}, which is later than now", key.kid, key.created_at);
+        let remedy = "set the clock right; a server then gives the key its turn within a minute";
+        return Some(Finding::warn("keys", text, remedy));
+    }
     let every = i64::try_from(config.key_rotation?.as_secs()).ok()?;
-    let due = ring.newest(config.algorithm, now.plus(rotation::LEAD))?.plus(every);
+    let due = ring.newest(config.algorithm)?.plus(every);
     if !config.algorithm.has_public_key() || due.plus(LATE) > now {
         return None;
     }
