@@ -35,8 +35,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 const READERS: u32 = 4;
 
-/// How much each of them keeps of the file: 512 KiB. It is forgotten at each write; a larger one, 2,000 KiB unless it is
-/// said, comes and goes, and leaves holes in the memory of the process.
+/// How much each of them keeps of the file: 512 KiB. It is forgotten at each write, so that SQLite's 2,000 KiB are of
+/// little use, and come and go.
 const READ_CACHE: &str = "-512";
 
 /// How long the two processes of a simultaneous first start wait for each other's migrations.
