@@ -9,19 +9,12 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::program::{PATIENCE, Server, eventually, free_port, limited, read_all};
+use super::program::{PATIENCE, Server, count, eventually, free_port, limited, read_all};
 
 const HEAD: &str = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
 /// Who is not served within so long waits for a place.
 const SHORT: Duration = Duration::from_millis(500);
-
-/// What is counted under this name.
-async fn count(metrics: &str, name: &str) -> usize {
-    let page = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
-    line.parse().unwrap()
-}
 
 /// The status of an answer, and its code if it is a problem.
 fn verdict(answer: &str) -> (u16, String) {

@@ -108,6 +108,12 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// What is counted under this name, by what Prometheus would read at this address.
+pub async fn count(metrics: &str, name: &str) -> u64 {
+    let page = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
+    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap().parse().unwrap()
+}
+
 /// Looks again and again whether it is so.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();

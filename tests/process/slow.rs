@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::program::{PASSWORD, Server, eventually, free_port};
+use super::program::{PASSWORD, Server, count, eventually, free_port};
 
 const CLIENTS: u64 = 1_000;
 
@@ -119,9 +119,7 @@ impl Sink {
 
 /// How many connections the server has open.
 async fn open(metrics: &str) -> u64 {
-    let page = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix("hallpass_http_connections ")).unwrap();
-    line.parse().unwrap()
+    count(metrics, "hallpass_http_connections").await
 }
 
 /// What requests of somebody else took, from another address.
