@@ -91,7 +91,7 @@ faults:
 	    { echo 'strace or libfaketime is missing; on Debian: apt-get install strace libfaketime'; exit 1; }
 	$(if $(ROUNDS),HALLPASS_ROUNDS=$(ROUNDS)) cargo test --locked --test faults -- --include-ignored --nocapture
 
-# The long form of all that docs/RELIABILITY.md tells of, by hand, of the optimised build: about five hours.
+# The long form, by hand, of the optimised build: about five hours.
 reliability:
 	HALLPASS_ROUNDS=1000 cargo test --release --locked --test faults -- --include-ignored --nocapture --test-threads=1
 	HALLPASS_ROUNDS=1000000 cargo test --release --locked --test api mutations -- --nocapture

@@ -190,7 +190,7 @@ impl Config {
         // What it would say is not known, so nothing more can be judged.
         let mut values = parse::dotenv(path).map_err(|mistake| Mistakes(vec![mistake]))?;
         let mut mistakes = parse::misspelt(values.keys());
-        match environment() {
+        match environment(NAMES) {
             Ok(environment) => values.extend(environment),
             Err(Mistakes(more)) => mistakes.extend(more),
         }
@@ -257,7 +257,7 @@ impl Config {
         let mail_templates = read.optional("MAIL_TEMPLATES", parse::folder);
         let audit_days = read.number("AUDIT_DAYS", 90_u32, 1..=3_650);
         let docs = read.or("DOCS", "on", parse::on_off);
-        let metrics = read.optional("METRICS_ADDR", parse::address);
+        let metrics = read.optional("METRICS_ADDR", parse::address).flatten();
         let log = parse::log(&mut read);
 
         let config = (|| {
@@ -345,13 +345,14 @@ impl Config {
     }
 }
 
-/// The settings among the environment's variables. An empty one is not there: it hides nothing in `.env`.
+/// Those of these settings that are among the environment's variables. An empty one is not there: it hides nothing in
+/// `.env`.
 ///
 /// # Errors
 /// Those that are not UTF-8.
-pub fn environment() -> Result<Values, Mistakes> {
+pub fn environment(names: &[&str]) -> Result<Values, Mistakes> {
     let (mut values, mut mistakes) = (Values::new(), Vec::new());
-    for name in NAMES {
+    for name in names {
         match std::env::var(name) {
             Ok(value) if !value.trim().is_empty() => drop(values.insert((*name).to_owned(), value)),
             Ok(_) | Err(VarError::NotPresent) => {}

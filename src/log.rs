@@ -9,6 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use prometheus::{PullingGauge, core::Collector};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{
@@ -29,10 +30,27 @@ use tracing_subscriber::{
 
 use crate::config::Log;
 
+/// How many lines wait to be written: some two MiB.
+const LINES: usize = 8_192;
+
 /// Keeps the log going. Dropped, it writes what is left, for a second at most.
 pub struct Running {
     lost: ErrorCounter,
     _writer: WorkerGuard,
+}
+
+impl Running {
+    /// How many lines were lost so far.
+    ///
+    /// # Errors
+    /// A name that Prometheus does not take.
+    pub fn measure(&self) -> prometheus::Result<Box<dyn Collector>> {
+        let lost = self.lost.clone();
+        let help = "Lines of the log that nobody took away in time, since the start.";
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53")]
+        let value = move || lost.dropped_lines() as f64;
+        Ok(Box::new(PullingGauge::new("hallpass_log_lines_lost", help, Box::new(value))?))
+    }
 }
 
 impl Drop for Running {
@@ -47,8 +65,8 @@ impl Drop for Running {
 /// Starts to log, and logs panics by their place. Their text may hold anything, so it is left out.
 #[must_use]
 pub fn start(log: &Log) -> Running {
-    let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).thread_name("log").finish(BufWriter::new(std::io::stderr()));
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).thread_name("log");
+    let (writer, guard) = builder.finish(BufWriter::new(std::io::stderr()));
     let running = Running { lost: writer.error_counter(), _writer: guard };
     // `hyper` and `sqlx` see raw requests and rows: at their most talkative they would print them.
     let quiet = Targets::new().with_default(tracing::level_filters::LevelFilter::TRACE);

@@ -10,7 +10,7 @@ use super::{
     account::User,
     body::Body,
     context::{Context, QueryNames},
-    guard::Caller,
+    guard::Admin,
     json::Json,
     problem::{Refusal, statuses},
     session::Session,
@@ -22,7 +22,7 @@ use crate::{
         cursor::Page,
         session,
     },
-    model::{self, ADMIN, UserId},
+    model::{self, UserId},
     store::LastAdmin,
 };
 
@@ -200,7 +200,7 @@ impl AdminApi {
     #[oai(path = "/admin/users", method = "get", operation_id = "list_users")]
     async fn list_users(
         &self,
-        caller: Caller,
+        _admin: Admin,
         context: Context,
         names: QueryNames,
         /// What the name or the address begins with.
@@ -212,7 +212,6 @@ impl AdminApi {
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Json<UserPage>, Refusal<Users>> {
-        caller.0.require(ADMIN)?;
         names.only(&["query", "limit", "cursor"])?;
         let query = admin::Query { text: query.0, limit: limit.0.unwrap_or(LIMIT), cursor: cursor.0 };
         let Page { items, next_cursor } = admin::users(&context.app, query).await?;
@@ -223,15 +222,14 @@ impl AdminApi {
     #[oai(path = "/admin/users", method = "post", operation_id = "add_user")]
     async fn add_user(
         &self,
-        caller: Caller,
+        admin: Admin,
         context: Context,
         body: Body<AddUserRequest>,
     ) -> Result<Added, Refusal<AddUser>> {
-        caller.0.require(ADMIN)?;
         let Context { app, now, client } = context;
         let AddUserRequest { username, email, password, roles } = body.0;
         let form = account::Addition { username, email, password, roles: roles.unwrap_or_default() };
-        let user = account::add(&app, now, &caller.0.as_admin(client), form).await?;
+        let user = account::add(&app, now, &admin.0.as_admin(client), form).await?;
         Ok(Added::Created(Json::new(&user.into())))
     }
 
@@ -239,11 +237,10 @@ impl AdminApi {
     #[oai(path = "/admin/users/:id", method = "get", operation_id = "get_user")]
     async fn get_user(
         &self,
-        caller: Caller,
+        _admin: Admin,
         context: Context,
         id: Path<String>,
     ) -> Result<Json<AdminUser>, Refusal<OneUser>> {
-        caller.0.require(ADMIN)?;
         Ok(Json::new(&admin::user(&context.app, &UserId::from_text(id.0)).await?.into()))
     }
 
@@ -251,12 +248,11 @@ impl AdminApi {
     #[oai(path = "/admin/users/:id", method = "patch", operation_id = "change_user")]
     async fn change_user(
         &self,
-        caller: Caller,
+        admin: Admin,
         context: Context,
         id: Path<String>,
         body: Body<ChangeUserRequest>,
     ) -> Result<Json<AdminUser>, Refusal<ChangeUser>> {
-        caller.0.require(ADMIN)?;
         let Context { app, now, client } = context;
         let ChangeUserRequest { disabled, roles, email } = body.0;
         let email = match email {
@@ -265,21 +261,15 @@ impl AdminApi {
             MaybeUndefined::Value(email) => Some(Some(email)),
         };
         let changes = admin::Form { disabled, roles, email }.check()?;
-        let user = admin::change(&app, now, &caller.0.as_admin(client), &UserId::from_text(id.0), changes).await?;
+        let user = admin::change(&app, now, &admin.0.as_admin(client), &UserId::from_text(id.0), changes).await?;
         Ok(Json::new(&user.into()))
     }
 
     /// Delete an account for good.
     #[oai(path = "/admin/users/:id", method = "delete", operation_id = "delete_user")]
-    async fn delete_user(
-        &self,
-        caller: Caller,
-        context: Context,
-        id: Path<String>,
-    ) -> Result<Done, Refusal<DeleteUser>> {
-        caller.0.require(ADMIN)?;
+    async fn delete_user(&self, admin: Admin, context: Context, id: Path<String>) -> Result<Done, Refusal<DeleteUser>> {
         let Context { app, now, client } = context;
-        admin::delete(&app, now, &caller.0.as_admin(client), &UserId::from_text(id.0), LastAdmin::Stays).await?;
+        admin::delete(&app, now, &admin.0.as_admin(client), &UserId::from_text(id.0), LastAdmin::Stays).await?;
         Ok(Done::NoContent)
     }
 
@@ -287,13 +277,12 @@ impl AdminApi {
     #[oai(path = "/admin/users/:id/sessions", method = "get", operation_id = "list_user_sessions")]
     async fn list_user_sessions(
         &self,
-        caller: Caller,
+        admin: Admin,
         context: Context,
         id: Path<String>,
     ) -> Result<Json<SessionPage>, Refusal<UserSessions>> {
-        caller.0.require(ADMIN)?;
         let sessions = session::list_of(&context.app, context.now, &UserId::from_text(id.0)).await?;
-        let current = caller.0.session_id();
+        let current = admin.0.session_id();
         let items = sessions.into_iter().map(|session| Session::new(session, current)).collect();
         Ok(Json::new(&SessionPage { items, next_cursor: None }))
     }
@@ -302,13 +291,12 @@ impl AdminApi {
     #[oai(path = "/admin/users/:id/sessions", method = "delete", operation_id = "end_user_sessions")]
     async fn end_user_sessions(
         &self,
-        caller: Caller,
+        admin: Admin,
         context: Context,
         id: Path<String>,
     ) -> Result<Done, Refusal<EndUserSessions>> {
-        caller.0.require(ADMIN)?;
         let Context { app, now, client } = context;
-        session::end_for(&app, now, &caller.0.as_admin(client), &UserId::from_text(id.0)).await?;
+        session::end_for(&app, now, &admin.0.as_admin(client), &UserId::from_text(id.0)).await?;
         Ok(Done::NoContent)
     }
 
@@ -317,7 +305,7 @@ impl AdminApi {
     #[expect(clippy::too_many_arguments, reason = "one for each name in the query")]
     async fn list_audit(
         &self,
-        caller: Caller,
+        _admin: Admin,
         context: Context,
         names: QueryNames,
         /// What it was done to: the id of an account or of a key.
@@ -332,7 +320,6 @@ impl AdminApi {
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Json<AuditPage>, Refusal<Audit>> {
-        caller.0.require(ADMIN)?;
         names.only(&["target", "event", "limit", "cursor"])?;
         let (target, event, limit) = (target.0, event.0, limit.0.unwrap_or(LIMIT));
         let query = AuditQuery { target, event, limit, cursor: cursor.0 };

@@ -141,9 +141,6 @@ enum RevocationsAnswer {
         /// How long it may be kept.
         #[oai(header = "Cache-Control")]
         String,
-        /// Public, to pages of any origin.
-        #[oai(header = "Access-Control-Allow-Origin")]
-        String,
     ),
     /// Nothing has ended since the list of this `If-None-Match`.
     #[oai(status = 304)]
@@ -153,9 +150,6 @@ enum RevocationsAnswer {
         String,
         /// How long it may be kept.
         #[oai(header = "Cache-Control")]
-        String,
-        /// Public, to pages of any origin.
-        #[oai(header = "Access-Control-Allow-Origin")]
         String,
     ),
 }
@@ -276,10 +270,10 @@ impl DiscoveryApi {
         let since = since.0.map(|text| Time::parse(&text).ok_or_else(not_a_time)).transpose()?;
         let list = revocation::list(&context.app, context.now).await?;
         let (body, etag) = self.written.lock().unwrap_or_else(PoisonError::into_inner).of(&list, list.from(since));
-        let (cache, any) = (max_age(revocation::CACHE_LIFE), "*".to_owned());
+        let cache = max_age(revocation::CACHE_LIFE);
         if held.has(&etag) {
-            return Ok(RevocationsAnswer::NotModified(etag, cache, any));
+            return Ok(RevocationsAnswer::NotModified(etag, cache));
         }
-        Ok(RevocationsAnswer::Found(Prepared(body, PhantomData), etag, cache, any))
+        Ok(RevocationsAnswer::Found(Prepared(body, PhantomData), etag, cache))
     }
 }

@@ -23,9 +23,10 @@ use poem::{
     error::{MethodNotAllowedError, NotFoundError, ParsePathError},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
-use poem_openapi::error::AuthorizationError;
+use poem_openapi::error::{AuthorizationError, ParseParamError};
 use tokio::time::sleep;
 use tracing::Span;
+use url::form_urlencoded;
 
 use super::{
     context::{Context, client_address},
@@ -38,7 +39,7 @@ use super::{
 use crate::{
     app::App,
     auth::random,
-    error::Error,
+    error::{Error, FieldError},
     model::{Client, RequestId},
 };
 
@@ -110,9 +111,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if error.is::<NotFoundError>() || error.is::<MethodNotAllowedError>() {
             return Problem::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path");
         }
+        if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
+            return invalid(format!("{name} in the query does not fit")).into();
+        }
         if error.status().is_client_error() {
-            let detail = "The path or the query cannot be read";
-            return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::ValidationFailed, detail);
+            return invalid("the path cannot be read").into();
         }
         Error::internal(error.to_string()).into()
     }
@@ -186,6 +189,11 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     }
 }
 
+/// What is wrong with a path or a query: they have no place in the body that could be pointed to.
+fn invalid(detail: impl std::fmt::Display) -> Error {
+    Error::Validation(vec![FieldError::new("", detail)])
+}
+
 /// Refuses what no operation is to see.
 fn check(request: &Request) -> Result<()> {
     // RFC 6750, section 2: one credential a request. Who reads the first and who reads the last differ.
@@ -197,10 +205,23 @@ fn check(request: &Request) -> Result<()> {
     if request.uri().path_and_query().is_none() {
         return Err(NotFoundError.into());
     }
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     // poem's router leaves out a parameter that is no text.
-    let path = request.uri().path();
     if path.contains('%') && percent_decode_str(path).decode_utf8().is_err() {
         return Err(ParsePathError.into());
+    }
+    // Nothing has a name with a NUL, and not every database takes one.
+    if path.contains("%00") {
+        return Err(NotFoundError.into());
+    }
+    if query.contains("%00") {
+        return Err(Problem::from(invalid("the query has a NUL")).into());
+    }
+    // RFC 6750, section 2.3. None is taken from there; who keeps both would have one checked and another one used.
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    if request.headers().contains_key(header::AUTHORIZATION) && names.any(|name| name == "access_token") {
+        let detail = "There must be one access token, in the Authorization header";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, detail).into());
     }
     Ok(())
 }
@@ -324,13 +345,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut values = Values::new();
         values.insert("SECRET_KEY".to_owned(), "k2v8QmZ4yPz1TgXh7NwRcB5sJd9LfAe3UuYoWi6Mx0E".to_owned());
+        values.insert("METRICS_ADDR".to_owned(), "127.0.0.1:9100".to_owned());
         let mut config = Config::from_values(&values).unwrap();
         config.database = folder.path().join("test.db");
         let app = Arc::new(App::build(config, Clock::System).await.unwrap());
-        let edge = Edge::new(endpoint.map_to_response(), app, super::Methods::new(), Vec::new()).unwrap();
+        let edge = Edge::new(endpoint.map_to_response(), app.clone(), super::Methods::new(), Vec::new()).unwrap();
         before();
         let response = edge.get_response(Request::default()).await;
         let status = response.status();
+        let code = if status == StatusCode::INTERNAL_SERVER_ERROR { "internal_error" } else { "overloaded" };
+        let counted = format!("hallpass_http_refusals_total{{code=\"{code}\"}} 1\n");
+        assert!(app.metrics.text().unwrap().contains(&counted), "{code}");
         (status, response.into_body().into_string().await.unwrap())
     }
 

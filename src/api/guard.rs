@@ -4,10 +4,15 @@ use poem::{
     FromRequest, Request, RequestBody, Result,
     http::{HeaderMap, header},
 };
-use poem_openapi::{SecurityScheme, auth::Bearer};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, SecurityScheme, auth::Bearer, registry::Registry,
+};
 
 use super::{context::Context, problem::Problem};
-use crate::{auth::session, model::Principal};
+use crate::{
+    auth::session,
+    model::{ADMIN, Principal},
+};
 
 /// Whoever presents a valid access token. To hold one is to have been checked.
 ///
@@ -21,6 +26,34 @@ async fn check(request: &Request, bearer: Bearer) -> Result<Principal> {
     let context = Context::of(request)?;
     let Context { app, now, client } = context;
     Ok(session::authenticate(app, *now, *client, &bearer.token).await.map_err(Problem::from)?)
+}
+
+/// A [`Caller`] who has the role `admin`. Nobody else reaches a parser, or is waited for with a body.
+pub struct Admin(pub Principal);
+
+impl<'a> ApiExtractor<'a> for Admin {
+    const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let Caller(caller) = Caller::from_request(request, body, options).await?;
+        caller.require(ADMIN).map_err(Problem::from)?;
+        Ok(Self(caller))
+    }
 }
 
 /// The bearer token of a request, unjudged: for the operation that takes one that has expired.

@@ -119,6 +119,9 @@ fn swagger_ui_html() -> String {
     service.swagger_ui_html().replacen(&generated, &document::finish(&generated), 1)
 }
 
+/// Of the interface. That of the program is told to nobody who has not logged in to the machine.
+const VERSION: &str = "1";
+
 fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         session::SessionApi,
@@ -133,7 +136,7 @@ fn service() -> OpenApiService<Apis, ()> {
     );
     let request_id = ExtraHeader::new("X-Request-Id").description("Stands in the server's log");
     // No server is named: Swagger UI asks where it came from.
-    OpenApiService::new(apis, "Hallpass", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new(apis, "Hallpass", VERSION)
         .description("A self-hosted authentication server. Log in, and send the access token as a bearer token.")
         .extra_response_header::<String, _>(request_id)
 }

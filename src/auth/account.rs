@@ -11,7 +11,7 @@ use crate::{
     app::App,
     error::{Error, FieldError},
     model::{By, Client, Email, Entry, MailKind, PasswordHash, Principal, Roles, Time, User, UserId, Username},
-    store::{Deletion, NewUser},
+    store::{Deletion, Insertion, NewUser},
 };
 
 /// What somebody types to register. The password is wiped when it has been read.
@@ -61,7 +61,7 @@ pub async fn register(app: &App, now: Time, client: Client, form: Registration) 
 /// Makes an account for an operator, who may use the reserved names and give roles.
 ///
 /// # Errors
-/// As [`register`].
+/// As [`register`], and [`Error::EmailTaken`].
 pub async fn add(app: &App, now: Time, by: &By, form: Addition) -> Result<User, Error> {
     let new = check(app, form, Reserved::Open)?;
     let user = create(app, random::id(now)?, new, None, by.does("user_added", now)).await?;
@@ -79,15 +79,15 @@ pub async fn find(app: &App, name: &str) -> Result<User, Error> {
     Ok(found.ok_or(Error::UserNotFound)?.user)
 }
 
-/// Gives an account the password that the operator wants it to have, and ends its sessions.
+/// Gives an account the password that the operator wants it to have, and ends its sessions. Its proved address is told.
 ///
 /// # Errors
 /// [`Error::Validation`], [`Error::UserNotFound`], [`Error::StorageUnavailable`]
 pub async fn set_password(app: &App, now: Time, by: &By, user: &User, password: String) -> Result<(), Error> {
     let password = choose_for(app, user, password, "/password")?;
     let hash = app.hasher.hash(password).await?;
-    let entry = by.does("password_set", now);
-    if !app.store.set_password(user.id.clone(), hash, entry).await? {
+    let (entry, notice) = (by.does("password_set", now), outbox::notice(app, now)?);
+    if !app.store.set_password(user.id.clone(), hash, notice, entry).await? {
         return Err(Error::UserNotFound);
     }
     tracing::info!(event = "password_set", user_id = %user.id, by = by.name());
@@ -287,6 +287,11 @@ async fn create(app: &App, id: UserId, new: Checked, who: Option<Client>, entry:
         Some(password) => Some(app.hasher.hash(password).await?),
         None => None,
     };
-    let new = NewUser { id, username, email, mail, password_hash, roles, created_at: entry.at };
-    app.store.insert_user(new, entry).await?.ok_or(Error::UsernameTaken)
+    let (tells_of_email, created_at) = (who.is_none(), entry.at);
+    let new = NewUser { id, username, email, tells_of_email, mail, password_hash, roles, created_at };
+    match app.store.insert_user(new, entry).await? {
+        Insertion::Done(user) => Ok(user),
+        Insertion::UsernameTaken => Err(Error::UsernameTaken),
+        Insertion::EmailTaken => Err(Error::EmailTaken),
+    }
 }

@@ -76,7 +76,9 @@ pub async fn prepare(
     now: Time,
     duty: Duty,
 ) -> Result<Ring, KeyError> {
-    let noted = match (store.secret().await?, duty) {
+    let before = store.secret().await?;
+    let is_first = before.is_none();
+    let noted = match (before, duty) {
         (Some(noted), _) => noted,
         (None, Duty::Serve) => store.adopt_secret(secrets.current.id.clone(), now).await?,
         // A command makes nothing with it, and may have been given the wrong one.
@@ -87,6 +89,9 @@ pub async fn prepare(
     let ring = Ring::open(rows.clone(), secrets, &noted, &Ring::default());
     if duty == Duty::Command {
         return Ok(ring);
+    }
+    if rows.is_empty() && !is_first {
+        tracing::warn!(event = "signing_keys_missing", "none is left: tokens of one that was deleted are refused");
     }
     if let Some(kid) = ring.broken().first() {
         return Err(KeyError::Broken(kid.clone()));

@@ -130,7 +130,14 @@ fn derive<const N: usize>(secret: &SecretString, label: &str) -> Result<Zeroizin
 
 #[cfg(test)]
 mod tests {
-    use super::Derived;
+    use std::collections::HashSet;
+
+    use aws_lc_rs::{
+        aead::{AES_256_GCM, RandomizedNonceKey},
+        hmac,
+    };
+
+    use super::{Derived, derive};
 
     fn secret(text: &str) -> Derived {
         Derived::from_secret(&text.to_owned().into()).unwrap()
@@ -144,6 +151,22 @@ mod tests {
         assert_eq!((&one.id, &one.hs256.kid), (&same.id, &same.hs256.kid));
         assert!(one.id != other.id && one.hs256.kid != other.hs256.kid);
         assert!(!format!("{one:?} {:?}", one.hs256).contains("0123456789"));
+    }
+
+    #[test]
+    fn no_key_is_that_of_another_use() {
+        let text = "0123456789abcdefghijklmnopqrstuvwxyz";
+        let one = secret(text);
+        let of_text = hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes());
+        let keys = [&of_text, &one.refresh, &one.cursor, &one.mail, &one.code];
+        let tags: HashSet<Vec<u8>> = keys.map(|key| hmac::sign(key, b"the same").as_ref().to_vec()).into();
+        assert_eq!(tags.len(), keys.len());
+        // The one for private keys signs nothing.
+        for label in ["refresh", "cursor", "mail", "code", "key-check", "hs256-kid"] {
+            let key = derive::<32>(&text.to_owned().into(), &format!("hallpass/v1/{label}")).unwrap();
+            let ring = RandomizedNonceKey::new(&AES_256_GCM, &*key).unwrap();
+            assert!(Derived { ring, ..secret(text) }.open(&one.seal(b"private", "").unwrap(), "").is_none(), "{label}");
+        }
     }
 
     #[test]

@@ -39,8 +39,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn new(dir: PathBuf, port: u16, reset: bool) -> Result<Self, Failure> {
-        let mut values = config::environment()?;
-        values.retain(|name, _| name == "LOG" || name == "LOG_FORMAT");
+        let mut values = config::environment(&["LOG", "LOG_FORMAT"])?;
         values.insert("PORT".to_owned(), port.to_string());
         Ok(Self { dir, reset, values })
     }

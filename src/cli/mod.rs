@@ -138,8 +138,8 @@ fn story(failure: &dyn std::error::Error) -> String {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve => {
-            let (config, _log) = load()?;
-            Runtime::new()?.block_on(serve::run(config))
+            let (config, log) = load()?;
+            Runtime::new()?.block_on(serve::run(config, &log))
         }
         Command::Demo(Demo { dir, port, reset }) => {
             let demo = demo::Demo::new(dir, port, reset)?;

@@ -1,4 +1,6 @@
-use std::{future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{
+    fs::Metadata, future::pending, io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration,
+};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::{
@@ -13,6 +15,7 @@ use crate::{
     auth::{audit, outbox, session, upkeep},
     clock::{self, Clock},
     config::Config,
+    log::Running,
 };
 
 /// How long mails may take that are being sent, and closing the database. With the connections' six seconds it stays under
@@ -24,7 +27,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// each of them wait a second for its next try, and some were lost.
 const BACKLOG: u32 = 4_096;
 
-pub(super) async fn run(config: Config) -> Result<(), Failure> {
+pub(super) async fn run(config: Config, log: &Running) -> Result<(), Failure> {
     let now = Clock::System.now();
     if clock::is_absurd(now) {
         return Err(format!("the clock says {now}, which is before this program was made: set it").into());
@@ -39,6 +42,10 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         None => None,
     };
     let app = App::build(config, Clock::System).await?;
+    app.metrics.register([log.measure()?])?;
+    if std::fs::metadata(".env").is_ok_and(|file| may_others_read(&file)) {
+        tracing::warn!(event = "settings_readable_by_others", ".env, and SECRET_KEY in it, should have mode 0600");
+    }
     Box::pin(serve(app, listener, metrics)).await
 }
 
@@ -66,6 +73,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     listen().map_err(|error| in_use(address, &error))
 }
 
+/// Whether the file lets more than its owner in.
+pub(super) fn may_others_read(file: &Metadata) -> bool {
+    file.permissions().mode() & 0o077 != 0
+}
+
 /// Serves until the process is told to end; and metrics on a listener of their own, if there is one.
 pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpListener>) -> Result<(), Failure> {
     let app = Arc::new(app);
@@ -73,7 +85,7 @@ pub(super) async fn serve(app: App, listener: TcpListener, metrics: Option<TcpLi
     if !app.config.is_https() && !app.config.host.is_loopback() {
         tracing::warn!(event = "no_tls", "PUBLIC_URL is plain http: passwords and tokens can be read on the way");
     }
-    if std::fs::metadata(&app.config.database)?.permissions().mode() & 0o077 != 0 {
+    if may_others_read(&std::fs::metadata(&app.config.database)?) {
         tracing::warn!(event = "database_readable_by_others", "the database file should have mode 0600");
     }
     if !app.config.rate_limits {

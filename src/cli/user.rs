@@ -198,6 +198,7 @@ fn explain(error: Error) -> Failure {
             lines.join("; ").into()
         }
         Error::UsernameTaken => "there is a user of this name".into(),
+        Error::EmailTaken => "another user has proved this address".into(),
         Error::LastAdmin => "this is the last admin that can log in: make another one first (hallpass user grant NAME \
                              admin), or insist with --force"
             .into(),

@@ -123,7 +123,13 @@ pub(super) fn misspelt<'a>(names: impl Iterator<Item = &'a String>) -> Vec<Mista
         .filter(|name| !known.contains(name.as_str()))
         .filter_map(|name| {
             let upper = name.to_ascii_uppercase();
-            let near = |known: &&&str| **known == upper || known.len() > 5 && strsim::osa_distance(known, &upper) <= 2;
+            // Near a short name are those of other programs.
+            let far = |known: &str| match known.len() {
+                0..6 => 0,
+                6..15 => 2,
+                _ => 3,
+            };
+            let near = |known: &&&str| strsim::osa_distance(known, &upper) <= far(known);
             let meant = NAMES.iter().find(near)?;
             Some(Mistake { name: name.clone(), detail: format!("is no setting; did you mean {meant}?") })
         })
@@ -222,8 +228,11 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
     if folder.is_dir() { Ok(folder) } else { Err("takes a folder that is there".to_owned()) }
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "takes an address and a port, as in 127.0.0.1:9100".to_owned())
+pub(super) fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "takes off, or an address and a port, as in 127.0.0.1:9100".to_owned())
 }
 
 pub(super) fn on_off(text: &str) -> Result<bool, String> {

@@ -127,11 +127,18 @@ fn lists_are_read_item_by_item() {
 }
 
 #[test]
+fn what_is_off_by_default_can_be_said_to_be() {
+    assert!(read(&[("METRICS_ADDR", "off")]).unwrap().metrics.is_none());
+}
+
+#[test]
 fn a_misspelt_name_in_the_file_is_found() {
-    let names =
-        ["SECRET_KEYS", "secret_key", "ACCESS_TOKEN_EXPIRES_MINUTES", "POSTGRES_DB", "PORTS", "HOME", "SMTP_URL"];
-    let found: Vec<String> = parse::misspelt(names.map(str::to_owned).iter()).into_iter().map(|m| m.name).collect();
-    assert_eq!(found, ["SECRET_KEYS", "secret_key", "ACCESS_TOKEN_EXPIRES_MINUTES"]);
+    let meant = ["SECRET_KEYS", "secret_key", "ACCESS_TOKEN_EXPIRES_MINUTES", "TRUSTED_PROXY", "CORS_ORIGIN", "port"];
+    let others = ["POSTGRES_DB", "DATABASE_PORT", "DATABASE_USER", "PORTS", "HOME", "SMTP_URL"];
+    let names = [&meant[..], &others].concat();
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let found: Vec<String> = parse::misspelt(names.iter()).into_iter().map(|m| m.name).collect();
+    assert_eq!(found, meant);
 }
 
 #[test]

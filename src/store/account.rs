@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{
     Asked, Conn, Error, Notice, Store,
-    admin::may_still,
+    admin::{is_taken, may_still},
     audit::append,
     code::void_for_new_password,
     memory::Touched,
@@ -15,6 +15,17 @@ use crate::model::{
     ADMIN, Account, Email, Entry, MailKind, PasswordHash, Roles, SessionId, Time, User, UserId, Username,
 };
 
+/// What became of an account that was to be made.
+#[derive(Debug, Clone)]
+pub enum Insertion {
+    /// It is there.
+    Done(User),
+    /// Another one has its name. Nothing was made.
+    UsernameTaken,
+    /// Another one has proved its address. Nothing was made.
+    EmailTaken,
+}
+
 /// An account to be made.
 #[derive(Debug, Clone)]
 pub struct NewUser {
@@ -24,7 +35,9 @@ pub struct NewUser {
     pub username: Username,
     /// The address that it claims.
     pub email: Option<Email>,
-    /// What is to be mailed to that.
+    /// Whether it is told that another account has proved that: to operators alone.
+    pub tells_of_email: bool,
+    /// What is to be mailed to it.
     pub mail: Option<Asked>,
     /// What its password must match. None: it cannot log in yet.
     pub password_hash: Option<PasswordHash>,
@@ -41,15 +54,21 @@ impl Store {
         Ok(by_id(&mut conn, id).await?.map(|user| Arc::new(user.into())))
     }
 
-    /// Makes an account, and has mail sent to the address that it claims. None: the name is taken.
+    /// Makes an account, and has mail sent to the address that it claims.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn insert_user(&self, new: NewUser, entry: Entry) -> Result<Option<User>, Error> {
+    pub async fn insert_user(&self, new: NewUser, entry: Entry) -> Result<Insertion, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 may_still(&mut *tx, entry.admin.as_ref()).await?;
-                let NewUser { id, username, email, mail, password_hash, roles, created_at } = new;
+                let NewUser { id, username, email, tells_of_email, mail, password_hash, roles, created_at } = new;
+                if tells_of_email
+                    && let Some(email) = &email
+                    && is_taken(&mut *tx, &id, email).await?
+                {
+                    return Ok((Insertion::EmailTaken, Touched::nothing()));
+                }
                 let (name, key) = (username.display(), username.as_key());
                 let (address, address_key) = (email.as_ref().map(Email::display), email.as_ref().map(Email::as_key));
                 // Each column says `!` or `?`: what sqlx infers for RETURNING is wrong both ways.
@@ -78,24 +97,30 @@ impl Store {
                 )
                 .fetch_optional(&mut *tx)
                 .await?;
-                if let Some(user) = &row {
-                    append(&mut *tx, &entry.on(&user.id)).await?;
-                    if let Some(mail) = &mail {
-                        enqueue(tx, mail).await?;
-                    }
+                let Some(user) = row else { return Ok((Insertion::UsernameTaken, Touched::nothing())) };
+                append(&mut *tx, &entry.on(&user.id)).await?;
+                if let Some(mail) = &mail {
+                    enqueue(tx, mail).await?;
                 }
                 // A new one, which nobody remembers.
-                Ok((row, Touched::nothing()))
+                Ok((Insertion::Done(user), Touched::nothing()))
             })
         })
         .await
     }
 
-    /// Gives an account another password and ends its sessions. False: there is no such account.
+    /// Gives an account another password and ends its sessions. The owner of a proved address is told. False: there is no
+    /// such account.
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn set_password(&self, id: UserId, hash: PasswordHash, entry: Entry) -> Result<bool, Error> {
+    pub async fn set_password(
+        &self,
+        id: UserId,
+        hash: PasswordHash,
+        notice: Option<Notice>,
+        entry: Entry,
+    ) -> Result<bool, Error> {
         self.write_touching(move |tx| {
             Box::pin(async move {
                 let row = sqlx::query_scalar!(
@@ -107,6 +132,7 @@ impl Store {
                     return Ok((false, Touched::nothing()));
                 }
                 void_for_new_password(&mut *tx, &id).await?;
+                tell_owner(&mut *tx, notice.as_ref(), MailKind::PasswordChanged, &id).await?;
                 let ended = end_all_of(&mut *tx, &id, None, entry.at).await?;
                 append(tx, &entry.on(&id)).await?;
                 Ok((true, Touched::account(id).and(Touched::ended(ended))))

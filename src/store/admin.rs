@@ -259,7 +259,7 @@ async fn change(
 }
 
 /// Whether another account has proved this address.
-async fn is_taken(tx: &mut Conn, id: &UserId, email: &Email) -> Result<bool, Error> {
+pub(super) async fn is_taken(tx: &mut Conn, id: &UserId, email: &Email) -> Result<bool, Error> {
     let key = email.as_key();
     let owners = sqlx::query_scalar!(
         r#"SELECT COUNT(*) AS "n!" FROM users WHERE email_key = $1 AND email_verified_at IS NOT NULL AND id <> $2"#,

@@ -39,7 +39,7 @@ use sqlite::File;
 use sqlx::Pool;
 use writer::{Extent, Writer};
 
-pub use account::{Deletion, NewUser};
+pub use account::{Deletion, Insertion, NewUser};
 pub use admin::{Changed, Changes, Found, LastAdmin, NewRoles, Removal};
 pub use audit::Search;
 pub use code::Try;

@@ -2,6 +2,7 @@
 
 use hallpass::{
     auth::account,
+    error::Error,
     model::{By, MailKind},
 };
 use poem::{Request, http::Method};
@@ -242,12 +243,29 @@ async fn no_password_is_made_of_what_everybody_knows_of_the_account() {
             email: Some("jane.of.the.lake@mail.example.org".to_owned()),
             roles: Vec::new(),
         };
-        assert_eq!(account::add(server, now, &by, form).await.is_err(), is_bad, "{password}");
+        // Or else told that jane has proved it.
+        let refused = matches!(account::add(server, now, &by, form).await, Err(Error::Validation(_)));
+        assert_eq!(refused, is_bad, "{password}");
     }
     app.verdict(&token).await;
     let token = app.login("jane").await;
     let body = json!({"current_password": PASSWORD, "new_password": "mail.example.org-2026"});
     app.call(Method::POST, "/password/change", &token, Some(&body)).await.refuses(422, "validation_failed", "");
+}
+
+#[tokio::test]
+async fn who_is_given_another_password_is_told() {
+    let app = TestApp::new().await;
+    app.own("jane", "jane@example.org").await;
+    app.claim("june", "june@example.org").await;
+    app.mails().await;
+    let (server, now, by) = (&app.app, app.app.clock.now(), By::operator());
+    for name in ["jane", "june"] {
+        let user = account::find(server, name).await.unwrap();
+        account::set_password(server, now, &by, &user, PASSWORD.to_owned()).await.unwrap();
+    }
+    let told = app.mail().await;
+    assert_eq!((told.kind, told.to.as_str()), (MailKind::PasswordChanged, "jane@example.org"));
 }
 
 /// Whoever stole an account cannot hide that by deleting it.

@@ -153,6 +153,8 @@ impl TestApp {
             assert_eq!(problem["request_id"], answer.header("x-request-id"));
             assert_eq!(problem["title"], StatusCode::from_u16(status).unwrap().canonical_reason().unwrap());
             assert!(problem["detail"].is_string() && problem["code"].is_string());
+            let invalid = problem["errors"].as_array().map_or(0, Vec::len);
+            assert_eq!(status == 422, invalid > 0, "{problem}");
         }
         assert_eq!(status == 401 || status == 403, answer.headers.contains_key("www-authenticate"));
         answer

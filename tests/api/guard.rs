@@ -291,6 +291,10 @@ async fn a_token_comes_in_one_authorization_header_and_nowhere_else() {
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
     app.get(&format!("/protected?access_token={token}"), None).await.refuses(401, "not_authenticated", "");
+    for query in [format!("access_token={token}"), "access_token".to_owned(), "a=b&%61ccess_token=x".to_owned()] {
+        app.get(&format!("/protected?{query}"), Some(&token)).await.refuses(400, "invalid_request", "");
+    }
+    assert_eq!(app.get("/protected?access_tokens=x&token=access_token", Some(&token)).await.status, 200);
     refuses(&app, &format!("{token} x"), "invalid_token", "junk after the token").await;
 }
 

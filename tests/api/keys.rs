@@ -117,6 +117,10 @@ async fn a_signature_has_one_length_and_numbers_within_the_order() {
         let (message, text) = token.rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(text).unwrap();
         assert_eq!(signature.len(), 64);
+        // The first half is of a number that ECDSA must never draw twice.
+        let other = app.open("john").await.access;
+        let other = URL_SAFE_NO_PAD.decode(other.rsplit_once('.').unwrap().1).unwrap();
+        assert_ne!(signature[..32], other[..32]);
         let (first, second) = signature.split_at(32);
         let mut carry = 0;
         // The same number to whoever does not look whether it is below the order.

@@ -49,6 +49,17 @@ async fn a_refresh_answers_the_next_tokens_of_the_same_session() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_is_made_of_what_is_its_sessions_own() {
+    let app = TestApp::new().await;
+    app.as_session("john").await;
+    for _ in 0..9 {
+        app.open("john").await;
+    }
+    let salts = "SELECT COUNT(DISTINCT hex(salt)) || ' of ' || MIN(length(salt)) FROM sessions";
+    assert_eq!(app.text(salts).await, "10 of 16");
+}
+
+#[tokio::test]
 async fn the_lost_answer_and_the_second_tab_get_the_current_token() {
     for (after, what) in [
         (0, "twice in a row"),

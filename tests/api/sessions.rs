@@ -128,11 +128,12 @@ async fn what_seems_to_have_expired_is_ended_too() {
 async fn nobody_ends_or_sees_the_session_of_somebody_else() {
     let app = TestApp::new().await;
     let (john, jane) = (app.as_session("john").await, app.as_session("jane").await);
-    for id in [john.sid(), "x".to_owned(), "%00".to_owned(), "é".to_owned(), "x".repeat(3_000)] {
+    for id in [john.sid(), "x".to_owned(), "é".to_owned(), "x".repeat(3_000)] {
         assert_eq!(app.delete(&format!("/sessions/{id}"), &jane.access).await.status, 204, "{id:.20}");
     }
     assert!(is_alive(&app, &john).await);
     assert!(list(&app, &jane).await.iter().all(|session| session["id"] == jane.sid()));
+    app.delete("/sessions/%00", &john.access).await.refuses(404, "not_found", "");
     app.delete("/sessions?except=all", &john.access).await.refuses(422, "validation_failed", "");
     for query in
         ["except=", "excpet=current", "EXCEPT=current", "except[]=current", "except=current&except=current", "x"]

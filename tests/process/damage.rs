@@ -61,6 +61,22 @@ async fn a_private_key_that_is_damaged_or_moved_stops_the_start() {
     assert_eq!(kids_in(&server, "active"), [active], "the original starts");
 }
 
+#[tokio::test]
+async fn a_ring_that_is_empty_is_filled_and_told() {
+    let mut server = Server::start(EDDSA);
+    server.register("john").await;
+    let pair = server.tokens("john").await;
+    server.stop();
+    execute(server.folder.path(), "DELETE FROM signing_keys", 1).await;
+    let told = r#""event":"signing_keys_missing""#;
+    assert!(!server.log().contains(told));
+    server.begin(EDDSA);
+    assert!(server.log().contains(told), "{}", server.log());
+    assert_eq!(server.me(&pair.access).await, (401, "invalid_token".to_owned()));
+    let next = server.renew(&pair.refresh).await;
+    assert_eq!(server.me(&next.access).await.0, 200);
+}
+
 /// A row under the id of somebody else's key, `lead` seconds after the newest.
 async fn plant(server: &Server, kid: &str, algorithm: &str, sealed: &str, lead: i64) {
     let statement = format!(

@@ -1,6 +1,9 @@
 //! `hallpass demo`
 
-use std::{os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    process::Command,
+};
 
 use super::program::{Server, command, free_port};
 
@@ -9,6 +12,7 @@ fn demo(folder: tempfile::TempDir, arguments: &[&str]) -> Server {
     let mut command = command(folder.path(), &["demo", "--port", &port.to_string()]);
     // None of these is for the demo.
     command.args(arguments).env("HOST", "0.0.0.0").env("DATABASE_URL", "sqlite://other.db").env("SECRET_KEY", "x");
+    command.env("ALGORITHM", std::ffi::OsStr::from_bytes(b"\xff"));
     std::fs::write(folder.path().join(".env"), "PORT=1\nnonsense\n").unwrap();
     Server::spawn(command, folder, port)
 }

@@ -1,13 +1,18 @@
 //! What is logged, and what is not.
 
-use std::io::Write;
+use std::{
+    fs::{File, Permissions},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
     database,
     keys::kids_in,
-    program::{PASSWORD, SECRET_KEY, Server, command, eventually, finish, read_all, text},
+    program::{PASSWORD, SECRET_KEY, Server, command, count, eventually, finish, free_port, read_all, text},
     secrets::OTHER,
     token::kid,
 };
@@ -55,6 +60,35 @@ async fn what_is_throttled_is_an_event_and_so_is_a_server_without_limits() {
 
     let server = Server::start(&[("RATE_LIMITS", "off")]);
     assert_eq!(events(&server.log(), "no_limits").len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_less_safe_is_told_at_the_start() {
+    let begin = |settings: &[(&str, &str)], names: &[&str]| {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        for name in names {
+            let mode = Permissions::from_mode(0o640);
+            File::create(folder.path().join(name)).unwrap().set_permissions(mode).unwrap();
+        }
+        let mut command = command(folder.path(), &["serve"]);
+        command.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).envs(settings.iter().copied());
+        Server::spawn(command, folder, port)
+    };
+    // This machine alone, though it does not look like it.
+    let abroad = [("HOST", "::ffff:127.0.0.1"), ("PUBLIC_URL", "http://login.example.com")];
+    let behind = [("HOST", "::ffff:127.0.0.1"), ("PUBLIC_URL", "https://login.example.com")];
+    for (event, settings, names) in [
+        ("", &[][..], &[][..]),
+        ("", &behind, &[]),
+        ("no_tls", &abroad, &[]),
+        ("settings_readable_by_others", &[], &[".env"]),
+        ("database_readable_by_others", &[], &["hallpass.db"]),
+    ] {
+        let log = begin(settings, names).whole_log();
+        for told in ["no_tls", "settings_readable_by_others", "database_readable_by_others"] {
+            assert_eq!(log.contains(&format!(r#""event":"{told}""#)), told == event, "{told}: {log}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -123,7 +157,7 @@ async fn at_its_most_talkative_the_log_holds_no_secret() {
 #[tokio::test]
 async fn no_link_and_no_code_of_a_mail_is_logged() {
     for format in ["json", "text"] {
-        let (folder, port) = (tempfile::tempdir().unwrap(), super::program::free_port());
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let mut demo = command(folder.path(), &["demo", "--port", &port.to_string()]);
         demo.env("LOG", "trace").env("LOG_FORMAT", format);
         let server = Server::spawn(demo, folder, port);
@@ -228,13 +262,20 @@ async fn the_address_of_a_client_is_believed_of_a_trusted_proxy_alone() {
 
 #[tokio::test]
 async fn a_log_that_nobody_takes_away_holds_nobody_up() {
-    let (folder, port) = (tempfile::tempdir().unwrap(), super::program::free_port());
-    let mut command = super::program::command(folder.path(), &["serve"]);
-    command.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string());
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let mut command = command(folder.path(), &["serve"]);
+    let metrics = format!("127.0.0.1:{}", free_port());
+    command.env("SECRET_KEY", SECRET_KEY).env("PORT", port.to_string()).env("METRICS_ADDR", &metrics);
     let mut server = Server::spawn_silent(command, folder, port);
-    for _ in 0..2_000 {
-        assert_eq!(reqwest::get(server.url("/nope")).await.unwrap().status(), 404);
-    }
+    let client = reqwest::Client::new();
+    // More than wait for it.
+    let ask = async || {
+        for _ in 0..1_000 {
+            assert_eq!(client.get(server.url("/nope")).send().await.unwrap().status(), 404);
+        }
+    };
+    join_all((0..10).map(|_| ask())).await;
+    assert!(count(&metrics, "hallpass_log_lines_lost").await > 0);
     server.signal("TERM");
     assert!(server.wait().success());
 }

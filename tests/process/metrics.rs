@@ -124,6 +124,7 @@ async fn what_happens_is_counted_and_nobody_is_named() {
         ("hallpass_hash_threads_busy", 0.0),
         ("hallpass_hash_queue_depth", 0.0),
         ("hallpass_database_busy_total", 0.0),
+        ("hallpass_log_lines_lost", 0.0),
         (concat!(r#"hallpass_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#), 1.0),
     ] {
         assert!((value(name) - expected).abs() < 0.5, "{name}: {} and not {expected}", value(name));

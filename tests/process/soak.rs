@@ -97,8 +97,8 @@ impl Person {
     }
 }
 
-/// Has each connection to the database read as much as it keeps: SQLite's cache of each grows to 2,000 KiB, and as long
-/// as the database is smaller, with the database.
+/// Has each connection to the database read as much as it keeps: as long as the database is smaller than SQLite's caches,
+/// they grow with it.
 async fn fill(server: &Server) {
     let hash = "$argon2id$v=19$m=7168,t=5,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let line = |number: u32| json!({"username": format!("nobody{number}"), "password_hash": hash}).to_string();

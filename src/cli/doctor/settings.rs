@@ -1,10 +1,13 @@
-use std::{net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::{Finding, or_ok};
-use crate::config::{Config, Mistakes};
+use crate::{
+    cli::serve::may_others_read,
+    config::{Config, Mistakes},
+};
 
 /// Each setting that cannot be used.
 pub(super) fn mistakes(Mistakes(mistakes): &Mistakes) -> Vec<Finding> {
@@ -25,8 +28,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     if !config.rate_limits {
         warn("RATE_LIMITS is off: nobody is kept from guessing passwords", "take it out, unless a proxy does it");
     }
-    let may_others_read = |mode: u32| mode & 0o077 != 0;
-    if std::fs::metadata(Path::new(".env")).is_ok_and(|file| may_others_read(file.permissions().mode())) {
+    if std::fs::metadata(".env").is_ok_and(|file| may_others_read(&file)) {
         warn(".env can be read by others, and SECRET_KEY with it", "chmod 600 .env");
     }
     or_ok(found, "settings", "all can be used; `hallpass config` shows them")

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     super::app::{PASSWORD, TestApp},
-    as_admin, events, patch,
+    add, as_admin, events, patch,
 };
 
 #[tokio::test]
@@ -36,6 +36,16 @@ async fn an_address_that_an_admin_sets_proves_nothing_and_takes_nothing_from_its
 
     let form = json!({"email": "JOHN@example.org", "disabled": true, "roles": ["editor"]});
     patch(&app, &pair.access, jane, form).await.refuses(409, "email_taken", "");
+    let form = json!({"username": "june", "email": "JOHN@example.org"});
+    add(&app, &pair.access, form.clone()).await.refuses(409, "email_taken", "");
+    app.post("/login", &json!({"username": "june", "password": PASSWORD})).await.refuses(
+        401,
+        "invalid_credentials",
+        "",
+    );
+    // A stranger is not told.
+    let form = json!({"username": "june", "email": "JOHN@example.org", "password": PASSWORD});
+    assert_eq!(app.post("/register", &form).await.status, 201);
     let user = app.get(&format!("/admin/users/{jane}"), Some(&pair.access)).await.json();
     assert_eq!((&user["disabled_at"], &user["roles"]), (&json!(null), &json!(["user"])), "all or nothing");
     assert_eq!(email(jane).await, (json!("jane@example.org"), json!(false)));

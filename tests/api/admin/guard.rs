@@ -88,6 +88,34 @@ async fn nobody_else_may_and_an_admin_only_as_long_as_he_is_one() {
 }
 
 #[tokio::test]
+async fn who_is_no_admin_is_told_so_before_anything_is_read() {
+    let app = TestApp::new().await;
+    let john = app.as_session("john").await;
+    for (method, path, body) in [
+        (Method::POST, "/admin/users", ""),
+        (Method::POST, "/admin/users", "{"),
+        (Method::POST, "/admin/users", "{}"),
+        (Method::POST, "/admin/users", &"x".repeat(20_000)),
+        (Method::PATCH, "/admin/users/x", ""),
+        (Method::PATCH, "/admin/users/x", "[]"),
+        (Method::GET, "/admin/users?limit=0", ""),
+        (Method::GET, "/admin/users?limit=x&limit=x&size=1", ""),
+        (Method::GET, "/admin/audit?cursor=x", ""),
+    ] {
+        for content_type in ["application/json", "text/plain"] {
+            let request = Request::builder().method(method.clone()).uri_str(path).content_type(content_type);
+            let request = request.header("authorization", format!("Bearer {}", john.access));
+            app.send(request.body(body.to_owned())).await.refuses(403, "insufficient_role", "");
+        }
+    }
+    // A body that never comes is not waited for.
+    let never = Body::from_bytes_stream(futures_util::stream::pending::<std::io::Result<Vec<u8>>>());
+    let request = Request::builder().method(Method::POST).uri_str("/admin/users").content_type("application/json");
+    let request = request.header("authorization", format!("Bearer {}", john.access));
+    app.send(request.body(never)).await.refuses(403, "insufficient_role", "");
+}
+
+#[tokio::test]
 async fn no_spelling_of_a_path_leads_past_the_guard() {
     let app = TestApp::new().await;
     let john = app.as_session("john").await;

@@ -41,7 +41,6 @@ async fn accounts_are_found_by_the_beginning_of_their_name_or_address() {
         ("query=%25", &[]),
         ("query=%C3%89MI", &["\u{e9}mile"]),
         ("query=e%CC%81m", &["\u{e9}mile"]),
-        ("query=%00", &[]),
         ("query=a%20b", &[]),
         ("query=%F4%8F%BF%BF", &[]),
     ] {
@@ -130,13 +129,21 @@ async fn a_page_has_a_size_and_a_cursor_is_of_its_list() {
         refused.push(format!("query=n&cursor={}", &cursor[..at]));
     }
     refused.extend(["limit=1&limit=2", "size=1", "query=a&query=b", "Limit=1"].map(str::to_owned));
-    refused.push(format!("query={}", "a".repeat(300)));
+    refused.extend([format!("query={}", "a".repeat(300)), "query=%00".to_owned(), "%00".to_owned()]);
     for query in &refused {
         app.get(&format!("/admin/users?{query}"), Some(&pair.access)).await.refuses(422, "validation_failed", "");
     }
-    for query in
-        ["limit=0", "limit=-1", "limit=101", "limit=1000000000", "cursor=x", "cursor=", "query=x", "event=a&event=b"]
-    {
+    for query in [
+        "limit=0",
+        "limit=-1",
+        "limit=101",
+        "limit=1000000000",
+        "cursor=x",
+        "cursor=",
+        "query=x",
+        "event=a&event=b",
+        "event=%00",
+    ] {
         app.get(&format!("/admin/audit?{query}"), Some(&pair.access)).await.refuses(422, "validation_failed", "");
     }
     for other in [&cursor, &all] {
